@@ -1,0 +1,142 @@
+"""Checks across config keys, all at once, before anything is built."""
+
+from __future__ import annotations
+
+from yacs.config import CfgNode
+
+MODES = ('spexphormer_estimator', 'spexphormer', 'full_graph')
+CHOICES = {
+    'train.mode': MODES,
+    'train.sampler': ('full_batch', 'spex_neighbor'),
+    'val.sampler': ('full_batch', 'spex_neighbor'),
+    'prep.exp_algorithm': ('permutation', 'hamiltonian'),
+    'spex.strategy': ('weighted', 'uniform', 'top'),
+    'spex.resample': ('epoch', 'batch'),
+    'spex.fill': ('mask', 'repeat'),
+    'dataset.split_mode': ('standard', 'random', 'class-balanced'),
+    'dataset.task': ('node',),
+    'dataset.task_type': ('classification', 'classification_multilabel'),
+    'gt.attention_impl': ('auto', 'torch', 'numba', 'triton'),
+}
+
+
+class ConfigError(ValueError):
+    """The config cannot be run; the message lists everything that is wrong with it."""
+
+
+def get(cfg: CfgNode, key: str) -> object:
+    """The value of a dotted key."""
+    node = cfg
+    for part in key.split('.'):
+        node = node[part]
+    return node
+
+
+def check_config(cfg: CfgNode) -> None:
+    """Checks the values that this package reads.
+
+    Raises:
+        ConfigError: naming every key whose value cannot be used, what it needs and what it got.
+    """
+    problems = [
+        f'{key} needs one of {", ".join(choices)}, got {get(cfg, key)!r}'
+        for key, choices in CHOICES.items()
+        if get(cfg, key) not in choices
+    ]
+    problems += _at_least(cfg)
+    problems += _model(cfg)
+    problems += _stage_1(cfg) if cfg.train.mode == 'spexphormer_estimator' else []
+    problems += _stage_2(cfg) if cfg.train.mode == 'spexphormer' else []
+    if cfg.train.mode != 'spexphormer' and 'spex_neighbor' in (cfg.train.sampler, cfg.val.sampler):
+        problems.append('train.sampler and val.sampler spex_neighbor need train.mode spexphormer')
+    if not cfg.train.enable_ckpt:
+        problems.append('train.enable_ckpt needs to be True: the best epoch is reloaded from its checkpoint')
+    if problems:
+        raise ConfigError('this config cannot be run:\n' + '\n'.join(f'  - {p}' for p in problems))
+
+
+def _at_least(cfg: CfgNode) -> list[str]:
+    least = {
+        'optim.max_epoch': 1,
+        'optim.num_warmup_epochs': 0,
+        'optim.batch_accumulation': 1,
+        'train.eval_period': 1,
+        'train.ckpt_period': 1,
+        'train.batch_size': 1,
+        'gt.layers': 1,
+        'gt.n_heads': 1,
+        'gt.dim_hidden': 1,
+        'prep.exp_deg': 1,
+        'prep.num_virt_node': 0,
+        'dataset.grid_side': 2,
+        'dataset.split_index': 0,
+        'spex.resample_every': 1,
+        'spex.eval_draws': 1,
+        'spex.temperature_hold': 0,
+        'spex.logit_clamp': 0,
+    }
+    return [
+        f'{key} needs at least {low}, got {get(cfg, key)}'
+        for key, low in least.items()
+        if get(cfg, key) < low
+    ]
+
+
+def _model(cfg: CfgNode) -> list[str]:
+    problems = []
+    if cfg.gt.dim_hidden % max(1, cfg.gt.n_heads):
+        problems.append(
+            f'gt.dim_hidden needs to be a multiple of gt.n_heads, '
+            f'got {cfg.gt.dim_hidden} and {cfg.gt.n_heads}'
+        )
+    if cfg.gt.dim_hidden != cfg.gnn.dim_inner and cfg.model.type.startswith('spex'):
+        problems.append(
+            f'gnn.dim_inner needs to equal gt.dim_hidden, got {cfg.gnn.dim_inner} and {cfg.gt.dim_hidden}'
+        )
+    norms = [f'gt.{n}_norm' for n in ('batch', 'graph', 'layer') if cfg.gt[f'{n}_norm']]
+    if len(norms) > 1:
+        problems.append(f'at most one normalisation may be True, got {" and ".join(norms)}')
+    return problems
+
+
+def _stage_1(cfg: CfgNode) -> list[str]:
+    problems = []
+    if cfg.model.type != 'spex_estimator':
+        problems.append(
+            f'train.mode spexphormer_estimator needs model.type spex_estimator, got {cfg.model.type}'
+        )
+    if cfg.gt.n_heads != 1:
+        problems.append(f'an estimator has one head: gt.n_heads needs to be 1, got {cfg.gt.n_heads}')
+    if not 0 < cfg.spex.temperature_min <= 1:
+        problems.append(f'spex.temperature_min needs to lie in (0, 1], got {cfg.spex.temperature_min}')
+    if not 0 < cfg.spex.temperature_decay <= 1:
+        problems.append(f'spex.temperature_decay needs to lie in (0, 1], got {cfg.spex.temperature_decay}')
+    if cfg.spex.select_after_hold and cfg.spex.temperature_hold >= cfg.optim.max_epoch:
+        problems.append(
+            f'spex.select_after_hold leaves no epoch to choose: optim.max_epoch {cfg.optim.max_epoch} '
+            f'needs to be above spex.temperature_hold {cfg.spex.temperature_hold}'
+        )
+    return problems
+
+
+def _stage_2(cfg: CfgNode) -> list[str]:
+    problems = []
+    if cfg.model.type != 'spexphormer':
+        problems.append(f'train.mode spexphormer needs model.type spexphormer, got {cfg.model.type}')
+    if cfg.gnn.head != 'spex_seed_node':
+        problems.append(f'train.mode spexphormer needs gnn.head spex_seed_node, got {cfg.gnn.head}')
+    degrees = cfg.spex.layer_degrees
+    if len(degrees) != cfg.gt.layers:
+        problems.append(
+            f'spex.layer_degrees needs {cfg.gt.layers} entries, one per layer (gt.layers), got {len(degrees)}'
+        )
+    if any(not isinstance(k, int) or k < 1 for k in degrees):
+        problems.append(f'spex.layer_degrees needs whole numbers from 1 up, got {list(degrees)}')
+    if not cfg.spex.estimator and cfg.spex.strategy != 'uniform':
+        problems.append('spex.estimator needs the result folder of stage 1, got nothing')
+    if cfg.spex.resample == 'batch' and cfg.spex.resample_every != 1:
+        problems.append(
+            f'spex.resample_every counts epochs: it needs to be 1 with spex.resample batch, '
+            f'got {cfg.spex.resample_every}'
+        )
+    return problems

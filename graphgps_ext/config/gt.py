@@ -1,0 +1,37 @@
+"""Config group `gt`: the sparse graph transformer (GraphGPS's names where the meaning is the same)."""
+
+from yacs.config import CfgNode
+
+from graphgps_ext.config.group import ensure_group
+
+
+def gt_config(cfg: CfgNode) -> None:
+    """Adds the keys of the group `gt`."""
+    ensure_group(cfg, 'gt')
+
+    # Number of transformer layers L.
+    cfg.gt.layers = 4
+
+    # Number of attention heads H; has to divide gt.dim_hidden. An estimator has one.
+    cfg.gt.n_heads = 4
+
+    # Hidden width d = H·C; has to equal gnn.dim_inner.
+    cfg.gt.dim_hidden = 32
+
+    # Dropout after the attention and in the feed-forward block.
+    cfg.gt.dropout = 0.0
+
+    # Add the input of the attention and of the feed-forward block to their outputs.
+    cfg.gt.residual = True
+
+    # Normalisation after the attention and after the feed-forward block; at most one of the three.
+    cfg.gt.batch_norm = True
+
+    # PyG's GraphNorm over all nodes of the batch (what the estimator uses).
+    cfg.gt.graph_norm = False
+
+    # LayerNorm over the channels of each node.
+    cfg.gt.layer_norm = False
+
+    # Implementation of the attention operator: auto, torch (reference), numba (CPU), triton (CUDA).
+    cfg.gt.attention_impl = 'auto'

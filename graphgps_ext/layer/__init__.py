@@ -1,0 +1,1 @@
+"""Sparse attention and the transformer block, plain modules; `graphgym.py` registers them."""

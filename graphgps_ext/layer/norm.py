@@ -1,0 +1,29 @@
+"""Normalisation layers by name, each taking [N, d]."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+from torch_geometric.nn import GraphNorm
+
+
+class BatchNorm(nn.BatchNorm1d):
+    """Batch normalisation that uses its running statistics where a batch has one row.
+
+    A last mini-batch of one seed node has no variance; torch's module raises there.
+    """
+
+    def forward(self, input: Tensor) -> Tensor:
+        """[N, d] to [N, d]."""
+        if self.training and input.shape[0] < 2:
+            return nn.functional.batch_norm(
+                input, self.running_mean, self.running_var, self.weight, self.bias, eps=self.eps
+            )
+        return super().forward(input)
+
+
+NORMS = {'batch': BatchNorm, 'graph': GraphNorm, 'layer': nn.LayerNorm}
+
+
+def build_norm(name: str | None, channels: int) -> nn.Module:
+    """A normalisation layer: 'batch', 'graph' (GraphNorm, Cai et al. 2021), 'layer', or None for identity."""
+    return nn.Identity() if name is None else NORMS[name](channels)

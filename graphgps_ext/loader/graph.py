@@ -1,0 +1,116 @@
+"""From the config to one graph: data set, split, attention graph."""
+
+from __future__ import annotations
+
+import torch
+from torch_geometric.data import Data, InMemoryDataset
+from torch_geometric.graphgym.config import cfg
+from torch_geometric.graphgym.register import register_loader
+
+from graphgps_ext.loader.datasets import load_data
+from graphgps_ext.transform.attention_graph import attention_graph
+from graphgps_ext.transform.batch import attach_attention_graph
+from graphgps_ext.transform.split import (
+    Split,
+    class_balanced_split,
+    fixed_split,
+    labeled_nodes,
+    random_split,
+)
+
+SPLIT_MODES = ('standard', 'random', 'class-balanced')
+
+
+class SingleGraph(InMemoryDataset):
+    """One graph as the data set that GraphGym's own loaders expect."""
+
+    def __init__(self, data: Data) -> None:
+        super().__init__()
+        self.data, self.slices = self.collate([data])
+
+
+@register_loader('spex_loader')
+def load_dataset(format: str, name: str, dataset_dir: str) -> SingleGraph | None:
+    """The data set of the config, for GraphGym's stock main; None for formats that are not ours."""
+    data = load_graph(format, name, dataset_dir)
+    return None if data is None else SingleGraph(data)
+
+
+def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
+    """The data set of the config with its split and its attention graph; None for formats that are not ours.
+
+    Returns:
+        `x` [N, F], `y` [N] or [N, tasks], `edge_index` [2, E] as in the source, `train_mask`, `val_mask`,
+        `test_mask` [N] bool, the attention graph (`attention_*`, see transform/batch.py) and, with virtual
+        nodes, `virtual_node` [N] int64: 0 for real nodes, else 1..V.
+    """
+    data = load_data(
+        format,
+        name,
+        dataset_dir,
+        planetoid_split=cfg.dataset.planetoid_split,
+        path=cfg.dataset.path,
+        grid_side=cfg.dataset.grid_side,
+        grid_seed=cfg.dataset.grid_seed,
+    )
+    if data is None:
+        return None
+    split = choose_split(data)
+    data.train_mask, data.val_mask, data.test_mask = split.train, split.val, split.test
+    graph = attention_graph(
+        data.edge_index,
+        data.num_nodes,
+        edge_attr=data.edge_attr if cfg.prep.edge_attr else None,
+        undirected=cfg.prep.undirected,
+        expander=cfg.prep.exp,
+        expander_degree=cfg.prep.exp_deg,
+        expander_algorithm=cfg.prep.exp_algorithm,
+        expander_seed=cfg.prep.exp_seed,
+        self_loops=cfg.prep.add_self_loops,
+        num_virtual_nodes=cfg.prep.num_virt_node,
+        check_max_nodes=cfg.prep.exp_check_max_nodes,
+        max_tries=cfg.prep.exp_max_tries,
+    )
+    if graph.edge_attr is not None:
+        data.attention_edge_attr = graph.edge_attr
+    if cfg.prep.num_virt_node:
+        data = add_virtual_nodes(data, cfg.prep.num_virt_node)
+    return attach_attention_graph(data, graph.neighbors)
+
+
+def choose_split(data: Data) -> Split:
+    """The split that `dataset.split_mode` asks for.
+
+    Raises:
+        ValueError: if the data set brings no split of its own but one is asked for.
+    """
+    mode = cfg.dataset.split_mode
+    if mode == 'random':
+        return random_split(
+            data.num_nodes, cfg.dataset.split, cfg.dataset.split_seed, candidates=labeled_nodes(data.y)
+        )
+    if mode == 'class-balanced':
+        return class_balanced_split(data.y, cfg.dataset.split[0], cfg.dataset.split_seed)
+    if 'train_mask' not in data:
+        raise ValueError(
+            f'{cfg.dataset.name} has no split of its own (set dataset.split_mode to random or class-balanced)'
+        )
+    return fixed_split(
+        data.train_mask,
+        data.val_mask,
+        data.test_mask,
+        cfg.dataset.split_index,
+        labeled=labeled_nodes(data.y),
+    )
+
+
+def add_virtual_nodes(data: Data, count: int) -> Data:
+    """Appends rows for virtual nodes: no features, no label, in no part of the split."""
+    num_nodes = data.num_nodes
+    data = data.__copy__()
+    for key in ('x', 'y', 'train_mask', 'val_mask', 'test_mask'):
+        value = data[key]
+        data[key] = torch.cat([value, value.new_zeros(count, *value.shape[1:])])
+    data.virtual_node = torch.cat([torch.zeros(num_nodes, dtype=torch.long), torch.arange(1, count + 1)])
+    data.num_nodes = num_nodes + count
+    return data

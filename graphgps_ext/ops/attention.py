@@ -1,0 +1,182 @@
+"""The sparse attention operator: one contract, three implementations."""
+
+from __future__ import annotations
+
+import warnings
+from importlib.util import find_spec
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from graphgps_ext.ops import torch_impl
+from graphgps_ext.ops.custom_op import fused_attention
+from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable
+
+Implementation = Literal['torch', 'numba', 'triton']
+IMPLEMENTATIONS = ('torch', 'numba', 'triton')
+TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+_installed = {name: find_spec(name) is not None for name in ('numba', 'triton')}
+_COST = {
+    'numba': 'several times slower and keeps tensors of size edges x channels; pip install numba',
+    'triton': 'about ten times slower and keeps tensors of size edges x channels; pip install triton',
+}
+_warned: set[str] = set()
+_default: Implementation | None = None
+
+
+def set_default_implementation(name: Implementation | None) -> None:
+    """Choose the implementation of every later call that names none; None = by device and dtype."""
+    global _default
+    _check_name(name)
+    _default = name
+
+
+def sparse_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    neighbors: InNeighbors | NeighborTable,
+    type_scale: Tensor,
+    type_bias: Tensor,
+    *,
+    temperature: float = 1.0,
+    logit_clamp: float = 0.0,
+    edge_bias: Tensor | None = None,
+    return_weights: bool = False,
+    implementation: Implementation | None = None,
+) -> Tensor | tuple[Tensor, Tensor]:
+    """Attention of each node over its in-neighbours, whose edges carry one of T types.
+
+    For an edge j→i of type t, per head (N target nodes, M sources, E edges, K slots of a table, T edge types,
+    H heads, C channels per head)::
+
+        logit  = sum_c query[i, c] * key[j, c] * type_scale[t, c] / sqrt(C) + type_bias[t] + edge_bias
+        weight = softmax over the in-neighbours of i of logit / temperature
+        out[i] = sum_j weight * value[j]
+
+    This is Exphormer's attention (Shirzad et al., ICML 2023, section 3.2) with the temperature of Spexphormer's
+    score estimator (Shirzad et al., NeurIPS 2024, section 4.1). Differences: the soft-max runs with its
+    maximum subtracted, so no clamp is needed and none is the default; the edge types enter through two tables
+    instead of a feature vector per edge.
+
+    Gradients reach query, key, value, both tables and the edge bias. The numba and Triton implementations keep
+    nothing of size E * C, differentiate once (no double backward), and give bit-equal results from run to run;
+    numba's do not depend on the number of threads either. Their backward pass reads the transpose of an
+    :class:`InNeighbors`: make it once with `with_out_neighbors()`, or every backward pass makes its own.
+
+    Args:
+        query: [N, H, C] floating point, any strides, as key and value.
+        key: [M, H, C].
+        value: [M, H, C].
+        neighbors: the graph: CSR with E edges, or a table of K slots per node.
+        type_scale: [T, H, C], the first table; edge types must lie in [0, T).
+        type_bias: [T, H], the second table.
+        temperature: positive; below 1 sharpens the weights.
+        logit_clamp: clamps logit / temperature to [-logit_clamp, logit_clamp]; the gradient is zero where it
+            binds. 0 = none.
+        edge_bias: [E, H], or [N, K, H] for a table; added to the logit before the temperature.
+        return_weights: also return the weights, without gradient.
+        implementation: 'torch' (any device and dtype), 'numba' (CPU, float32) or 'triton' (CUDA; float32,
+            bfloat16 and float16, summed in float32). None = the default set with
+            :func:`set_default_implementation`, else the fastest that fits.
+
+    Returns:
+        [N, H, C] in the dtype of the inputs; zeros for a node without in-neighbours. With `return_weights` also
+        the weights, [E, H] or [N, K, H], float32 unless computed in float64; 0 in empty slots of a table.
+
+    Raises:
+        ValueError: if shapes do not fit each other, or the implementation does not take these tensors.
+        IndexError: if an edge has a source or type out of range (numba and torch; Triton does not look).
+    """
+    _check_shapes(query, key, value, neighbors, type_scale, type_bias, edge_bias, temperature, logit_clamp)
+    dtype = torch.promote_types(query.dtype, torch.promote_types(key.dtype, value.dtype))
+    query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
+    chosen = _choose(query, implementation)
+    if chosen == 'torch':
+        out, weights = torch_impl.attention(
+            query, key, value, neighbors, type_scale, type_bias, edge_bias, temperature, logit_clamp
+        )
+        return (out, weights.detach()) if return_weights else out
+
+    if isinstance(neighbors, NeighborTable):
+        graph = (None, neighbors.neighbors, neighbors.edge_type, None, None, None, None)
+        weights_shape = (*neighbors.neighbors.shape, query.shape[1])
+    else:
+        t = neighbors.out
+        transpose = (None,) * 4 if t is None else (t.indptr, t.target, t.edge_id, t.edge_type)
+        graph = (neighbors.indptr, neighbors.source, neighbors.edge_type, *transpose)
+        weights_shape = (neighbors.num_edges, query.shape[1])
+    out, _, weights = fused_attention(
+        query, key, value, type_scale.float(), type_bias.float(), edge_bias, *graph,
+        float(temperature), float(logit_clamp), return_weights, chosen,
+    )  # fmt: skip
+    return (out, weights.view(weights_shape)) if return_weights else out
+
+
+def _choose(query: Tensor, implementation: Implementation | None) -> Implementation:
+    _check_name(implementation)
+    device, dtype = query.device.type, query.dtype
+    if device == 'cpu' and torch.is_autocast_enabled('cpu') and dtype != torch.float64:
+        dtype = torch.float32  # the operator's autocast rule
+    wanted = implementation or _default
+    if wanted == 'numba' and not (device == 'cpu' and dtype == torch.float32):
+        raise ValueError(
+            f"implementation 'numba' takes float32 tensors on the CPU, got {dtype} on {device}; "
+            f"use 'torch' or None"
+        )
+    if wanted == 'triton' and dtype not in TRITON_DTYPES:
+        raise ValueError(
+            f"implementation 'triton' takes float32, bfloat16 or float16 tensors, got {dtype}; use 'torch' or None"
+        )
+    if wanted is None:
+        if device == 'cuda' and dtype in TRITON_DTYPES:
+            wanted = 'triton'
+        elif device == 'cpu' and dtype == torch.float32:
+            wanted = 'numba'
+        else:
+            return 'torch'
+    if wanted != 'torch' and not _installed[wanted]:
+        if wanted not in _warned:
+            _warned.add(wanted)
+            warnings.warn(f'{wanted} is not installed: attention in plain torch is {_COST[wanted]}', stacklevel=3)
+        return 'torch'
+    return wanted
+
+
+def _check_name(name: str | None) -> None:
+    if name is not None and name not in IMPLEMENTATIONS:
+        raise ValueError(f'implementation must be one of {IMPLEMENTATIONS} or None, got {name!r}')
+
+
+def _check_shapes(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    neighbors: InNeighbors | NeighborTable,
+    type_scale: Tensor,
+    type_bias: Tensor,
+    edge_bias: Tensor | None,
+    temperature: float,
+    logit_clamp: float,
+) -> None:
+    if query.dim() != 3 or query.shape[0] != neighbors.num_nodes:
+        raise ValueError(f'query needs shape [{neighbors.num_nodes}, H, C], got {tuple(query.shape)}')
+    N, H, C = query.shape
+    for name, x in (('key', key), ('value', value)):
+        if tuple(x.shape) != (neighbors.num_sources, H, C):
+            raise ValueError(f'{name} needs shape {(neighbors.num_sources, H, C)}, got {tuple(x.shape)}')
+    T = type_scale.shape[0]
+    if tuple(type_scale.shape) != (T, H, C):
+        raise ValueError(f'type_scale needs shape [T, {H}, {C}], got {tuple(type_scale.shape)}')
+    if tuple(type_bias.shape) != (T, H):
+        raise ValueError(f'type_bias needs shape {(T, H)}, got {tuple(type_bias.shape)}')
+    if edge_bias is not None and tuple(edge_bias.shape) != (*neighbors.edge_type.shape, H):
+        raise ValueError(
+            f'edge_bias needs shape {(*neighbors.edge_type.shape, H)}, got {tuple(edge_bias.shape)}'
+        )
+    if not temperature > 0:
+        raise ValueError(f'temperature must be positive, got {temperature}')
+    if logit_clamp < 0:
+        raise ValueError(f'logit_clamp must be 0 (none) or positive, got {logit_clamp}')

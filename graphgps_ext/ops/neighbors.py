@@ -1,0 +1,174 @@
+"""In-neighbours of a graph, in the two forms the sparse operators take: CSR and fixed-degree table.
+
+Letters used throughout the package: N target nodes, M source nodes (M = N on a whole graph), E attention
+edges, K sampled in-neighbours per node, T edge types, H heads, C channels per head, L layers, S seed nodes.
+An edge goes from `edge_index[0]` (source) to `edge_index[1]` (target); a node attends to its in-neighbours.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+INT32_MAX = 2**31 - 1
+
+
+def index_dtype(size: int) -> torch.dtype:
+    """int32 for indices below 2³¹, else int64."""
+    return torch.int32 if size <= INT32_MAX else torch.int64
+
+
+@dataclass(frozen=True)
+class OutNeighbors:
+    """The transpose of :class:`InNeighbors` (CSC): out-edges grouped by source.
+
+    Args:
+        indptr: [M + 1] int64, offsets into the two arrays below.
+        target: [E] int32 or int64, the target of each edge.
+        edge_id: [E] int32 or int64, the position of the edge in the CSR arrays, ascending within a source.
+        edge_type: optional [E] int8, the types in this order; looked up through `edge_id` where it is missing.
+    """
+
+    indptr: Tensor
+    target: Tensor
+    edge_id: Tensor
+    edge_type: Tensor | None = None
+
+
+@dataclass(frozen=True)
+class InNeighbors:
+    """In-neighbours in CSR form, the attention graph of one layer.
+
+    Args:
+        indptr: [N + 1] int64; the in-edges of node i are `indptr[i]:indptr[i + 1]`.
+        source: [E] int32 (int64 from 2³¹ nodes on), the source of each edge.
+        edge_type: [E] int8, the type of each edge.
+        num_sources: M, the number of rows that `source` indexes.
+        out: the transpose, if it was made already; see :meth:`with_out_neighbors`.
+
+    Raises:
+        ValueError: if shapes or dtypes differ from the above.
+    """
+
+    indptr: Tensor
+    source: Tensor
+    edge_type: Tensor
+    num_sources: int
+    out: OutNeighbors | None = None
+
+    def __post_init__(self) -> None:
+        if self.indptr.dtype != torch.int64 or self.indptr.dim() != 1:
+            raise ValueError(
+                f'indptr needs dtype int64 and one dimension, got {self.indptr.dtype} '
+                f'with shape {tuple(self.indptr.shape)}'
+            )
+        if self.source.dtype not in (torch.int32, torch.int64):
+            raise ValueError(f'source needs dtype int32 or int64, got {self.source.dtype}')
+        if self.edge_type.dtype != torch.int8:
+            raise ValueError(f'edge_type needs dtype int8, got {self.edge_type.dtype}')
+        if self.source.dim() != 1 or self.source.shape != self.edge_type.shape:
+            raise ValueError(
+                f'source and edge_type need one shape [E], got {tuple(self.source.shape)} '
+                f'and {tuple(self.edge_type.shape)}'
+            )
+
+    @property
+    def num_nodes(self) -> int:
+        """N, the number of target nodes."""
+        return self.indptr.numel() - 1
+
+    @property
+    def num_edges(self) -> int:
+        """E, the number of edges."""
+        return self.source.numel()
+
+    def degree(self) -> Tensor:
+        """[N] int64, the number of in-edges of each node."""
+        return self.indptr.diff()
+
+    def target(self) -> Tensor:
+        """[E] in the dtype of `source`, the target of each edge."""
+        nodes = torch.arange(self.num_nodes, device=self.source.device, dtype=self.source.dtype)
+        return nodes.repeat_interleave(self.degree(), output_size=self.num_edges)
+
+    def edge_index(self) -> Tensor:
+        """[2, E] int64, PyG's form of the same edges in the same order."""
+        return torch.stack([self.source.long(), self.target().long()])
+
+    def with_out_neighbors(self) -> InNeighbors:
+        """The same graph with its transpose made (a stable sort by source), for a backward pass."""
+        if self.out is not None:
+            return self
+        from graphgps_ext.ops.transpose import transpose
+
+        arrays = transpose(self.indptr, self.source, self.edge_type, self.num_sources, with_edge_id=True)
+        return replace(self, out=OutNeighbors(*arrays))
+
+    def to(self, device: torch.device | str, **kwargs: bool) -> InNeighbors:
+        """The same graph on another device."""
+        out = self.out and OutNeighbors(
+            self.out.indptr.to(device, **kwargs),
+            self.out.target.to(device, **kwargs),
+            self.out.edge_id.to(device, **kwargs),
+            None if self.out.edge_type is None else self.out.edge_type.to(device, **kwargs),
+        )
+        return replace(
+            self,
+            indptr=self.indptr.to(device, **kwargs),
+            source=self.source.to(device, **kwargs),
+            edge_type=self.edge_type.to(device, **kwargs),
+            out=out,
+        )
+
+
+@dataclass(frozen=True)
+class NeighborTable:
+    """At most K in-neighbours per node, as a dense table: the graph of one sampled layer.
+
+    Args:
+        neighbors: [N, K] int32 (int64 from 2³¹ nodes on), sources of the in-edges; -1 = empty slot.
+        edge_type: [N, K] int8; 0 in empty slots.
+        num_sources: M, the number of rows that `neighbors` indexes.
+        edge_id: optional [N, K] int64, position of each edge in the graph it was drawn from; -1 = empty.
+
+    Raises:
+        ValueError: if shapes or dtypes differ from the above.
+    """
+
+    neighbors: Tensor
+    edge_type: Tensor
+    num_sources: int
+    edge_id: Tensor | None = None
+
+    def __post_init__(self) -> None:
+        if self.neighbors.dim() != 2 or self.neighbors.dtype not in (torch.int32, torch.int64):
+            raise ValueError(
+                f'neighbors needs shape [N, K] and dtype int32 or int64, '
+                f'got {tuple(self.neighbors.shape)} {self.neighbors.dtype}'
+            )
+        if self.edge_type.shape != self.neighbors.shape or self.edge_type.dtype != torch.int8:
+            raise ValueError(
+                f'edge_type needs shape {tuple(self.neighbors.shape)} and dtype int8, '
+                f'got {tuple(self.edge_type.shape)} {self.edge_type.dtype}'
+            )
+
+    @property
+    def num_nodes(self) -> int:
+        """N, the number of target nodes."""
+        return self.neighbors.shape[0]
+
+    @property
+    def degree(self) -> int:
+        """K, the number of slots per node."""
+        return self.neighbors.shape[1]
+
+    def to(self, device: torch.device | str, **kwargs: bool) -> NeighborTable:
+        """The same table on another device."""
+        return replace(
+            self,
+            neighbors=self.neighbors.to(device, **kwargs),
+            edge_type=self.edge_type.to(device, **kwargs),
+            edge_id=None if self.edge_id is None else self.edge_id.to(device, **kwargs),
+        )

@@ -1,0 +1,50 @@
+"""Transpose of an attention graph: its edges grouped by source, in a stable order.
+
+The backward pass sums key and value gradients over out-edges; with the transpose each row has one writer.
+"""
+
+from __future__ import annotations
+
+from importlib.util import find_spec
+
+import torch
+from torch import Tensor
+
+from graphgps_ext.ops.neighbors import index_dtype
+
+
+def transpose(
+    indptr: Tensor | None, source: Tensor, edge_type: Tensor, num_sources: int, *, with_edge_id: bool
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Edges by source: (indptr [M + 1], target, edge_id (empty unless wanted), edge_type), ascending by edge.
+
+    Args:
+        indptr: [N + 1] int64 row offsets, or None for a table.
+        source: [E], or [N, K] with -1 in empty slots, which are left out: of the arrays returned only the
+            entries from `indptr[0]` up to `indptr[-1]` count.
+        edge_type: int8 in the shape of `source`.
+        num_sources: M.
+        with_edge_id: whether to return the position of each edge in `source`.
+    """
+    K = source.shape[1] if indptr is None else 0
+    num_rows = source.shape[0] if indptr is None else indptr.numel() - 1
+    source, edge_type = source.flatten(), edge_type.flatten()
+    if source.device.type == 'cpu' and find_spec('numba') is not None:
+        from graphgps_ext.ops import numba_transpose
+
+        offsets = torch.arange(num_rows + 1) * K if indptr is None else indptr
+        arrays = numba_transpose.transpose(
+            offsets.numpy(), source.numpy(), edge_type.numpy(), num_sources, with_edge_id=with_edge_id
+        )
+        out_indptr, target, edge_id, out_type = (torch.from_numpy(x) for x in arrays)
+        return out_indptr, target, edge_id, out_type
+    ordered, order = torch.sort(source, stable=True)
+    nodes = torch.arange(num_sources + 1, device=source.device, dtype=source.dtype)
+    out_indptr = torch.searchsorted(ordered, nodes)  # begins after the empty slots
+    if indptr is None:
+        target = (order // K).to(index_dtype(num_rows))
+    else:
+        rows = torch.arange(num_rows, device=source.device, dtype=index_dtype(num_rows))
+        target = rows.repeat_interleave(indptr.diff(), output_size=source.numel())[order]
+    edge_id = order.to(index_dtype(source.numel())) if with_edge_id else order[:0]
+    return out_indptr, target, edge_id, edge_type[order]

@@ -1,0 +1,92 @@
+"""K in-neighbours of every node: weighted without replacement, uniform, or the heaviest.
+
+Weighted draws follow Efraimidis & Spirakis (2006): each edge gets the key −log(u)/w, and a row keeps its K
+smallest keys. That is the same as drawing one edge after another in proportion to the weights that are left.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable
+from graphgps_ext.sampling.compiled import has_numba
+from graphgps_ext.sampling.neighbors_torch import draw_torch
+from graphgps_ext.sampling.strategies import FILLS, STRATEGIES
+
+
+def sample_neighbors(
+    graph: InNeighbors,
+    weights: Tensor | None,
+    degree: int,
+    *,
+    strategy: str,
+    fill: str,
+    key: int,
+    nodes: Tensor | None = None,
+) -> NeighborTable:
+    """Draws K = `degree` in-neighbours of every node, or of `nodes`.
+
+    A row depends on (key, node) alone: not on the other rows asked for, nor on the number of threads. The CPU
+    and CUDA draw from equal random numbers; their logarithms may differ in the last bit, which changes a row
+    only when two of its keys agree in their first 31 bits.
+
+    Args:
+        graph: the attention graph; its device decides where the draw runs.
+        weights: [E] float32, finite and not negative, in the order of the graph's edges: the attention scores
+            of one layer. 'uniform' ignores them, and for it alone they may be None.
+        degree: K ≥ 1.
+        strategy: 'weighted' draws without replacement in proportion to the weights; 'uniform' the same with
+            equal weights; 'top' takes the largest weights, of equal ones the earlier edge.
+        fill: what a row with fewer than K drawable edges gets in its last slots: 'mask' leaves them empty,
+            'repeat' draws with replacement in proportion to the weights (a repeated neighbour counts twice in
+            the soft-max). An edge of weight 0 is never drawn, and a row without a drawable edge stays empty.
+        key: 64-bit key of the draw, see :func:`~graphgps_ext.sampling.random.stream_key`.
+        nodes: [n] int64, the nodes whose rows are wanted, in any order; default all.
+
+    Returns:
+        A table of n (or N) rows with `edge_id`. Neighbours are ids of the whole graph; the distinct edges of
+        a row come first, in the order of the graph.
+
+    Raises:
+        ValueError: on a bad argument, or if a weight of a row asked for is negative, NaN or infinite.
+    """
+    _check(graph, weights, degree, strategy, fill, nodes)
+    if strategy == 'uniform':
+        weights = None
+    if graph.indptr.is_cuda or not has_numba():
+        drawn = draw_torch(graph, weights, degree, strategy, fill, key, nodes)
+    else:
+        from graphgps_ext.sampling.neighbors_numba import draw_numba
+
+        drawn = draw_numba(graph, weights, degree, strategy, fill, key, nodes)
+    neighbors, edge_type, edge_id = drawn
+    return NeighborTable(neighbors, edge_type, graph.num_sources, edge_id)
+
+
+def _check(
+    graph: InNeighbors, weights: Tensor | None, degree: int, strategy: str, fill: str, nodes: Tensor | None
+) -> None:
+    if strategy not in STRATEGIES:
+        raise ValueError(f'strategy must be one of {", ".join(STRATEGIES)}, got {strategy!r} (spex.strategy)')
+    if fill not in FILLS:
+        raise ValueError(f'fill must be one of {", ".join(FILLS)}, got {fill!r} (spex.fill)')
+    if degree < 1:
+        raise ValueError(f'degree must be at least 1, got {degree} (spex.layer_degrees)')
+    if weights is None:
+        if strategy != 'uniform':
+            raise ValueError(f'strategy {strategy!r} needs weights, got None')
+    elif weights.shape != graph.source.shape or weights.dtype != torch.float32:
+        raise ValueError(
+            f'weights needs shape [{graph.num_edges}] and dtype float32, '
+            f'got {list(weights.shape)} {weights.dtype}'
+        )
+    if nodes is not None:
+        if nodes.dim() != 1 or nodes.dtype != torch.int64:
+            raise ValueError(
+                f'nodes needs one dimension and dtype int64, got {list(nodes.shape)} {nodes.dtype}'
+            )
+        if nodes.numel() and not nodes.is_cuda:  # on CUDA indexing itself asserts, without a wait
+            low, high = (int(bound) for bound in nodes.aminmax())
+            if low < 0 or high >= graph.num_nodes:
+                raise ValueError(f'nodes must lie in [0, {graph.num_nodes}), got {low} to {high}')

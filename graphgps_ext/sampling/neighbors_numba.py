@@ -1,0 +1,68 @@
+"""The draw of :func:`~graphgps_ext.sampling.sample_neighbors` on the CPU, on all of torch's threads."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from graphgps_ext.ops.neighbors import InNeighbors
+from graphgps_ext.ops.numba_threads import run_chunks
+from graphgps_ext.sampling.kernels import draw_rows
+from graphgps_ext.sampling.random import mix_int
+from graphgps_ext.sampling.strategies import STRATEGIES, bad_weight
+
+WORK_PER_CHUNK = 16_384  # edges; some 0.2 ms, below which a further thread costs more than it brings
+
+
+def draw_numba(
+    graph: InNeighbors,
+    weights: Tensor | None,
+    degree: int,
+    strategy: str,
+    fill: str,
+    key: int,
+    nodes: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """neighbors, edge_type and edge_id, each [n, K]. ValueError: a bad weight."""
+    num_rows = graph.num_nodes if nodes is None else nodes.numel()
+    neighbors = torch.empty(num_rows, degree, dtype=graph.source.dtype)
+    edge_type = torch.empty(num_rows, degree, dtype=torch.int8)
+    edge_id = torch.empty(num_rows, degree, dtype=torch.int64)
+    indptr = graph.indptr.numpy()
+    inputs = (
+        indptr,
+        graph.source.numpy(),
+        graph.edge_type.numpy(),
+        np.empty(0, np.float32) if weights is None else weights.detach().contiguous().numpy(),
+        weights is not None,
+        np.empty(0, np.int64) if nodes is None else nodes.contiguous().numpy(),
+        nodes is None,
+    )
+    options = (STRATEGIES.index(strategy), fill == 'repeat', np.uint64(mix_int(key)))
+    outputs = (neighbors.numpy(), edge_type.numpy(), edge_id.numpy())
+    bounds = _chunk_bounds(indptr, nodes, degree)
+    bad_rows = np.full(len(bounds) - 1, -1)
+
+    def draw(chunk: int) -> None:
+        bad_rows[chunk] = draw_rows(*inputs, bounds[chunk], bounds[chunk + 1], *options, *outputs)
+
+    run_chunks(draw, len(bad_rows))
+    bad_rows = bad_rows[bad_rows >= 0]
+    if bad_rows.size:
+        raise bad_weight(int(bad_rows[0] if nodes is None else nodes[bad_rows[0]]))
+    return neighbors, edge_type, edge_id
+
+
+def _chunk_bounds(indptr: np.ndarray, nodes: Tensor | None, degree: int) -> list[int]:
+    """Row numbers that split the work into about equal chunks, so that one hub does not hold up the rest."""
+    most = 16 * torch.get_num_threads()
+    if nodes is None:
+        num_rows = indptr.size - 1
+        num_chunks = max(1, min(most, int(indptr[-1]) // WORK_PER_CHUNK))
+        inner = np.searchsorted(indptr, np.linspace(0, indptr[-1], num_chunks + 1)[1:-1])
+    else:
+        num_rows = nodes.numel()
+        num_chunks = max(1, min(most, num_rows * degree // WORK_PER_CHUNK))
+        inner = np.linspace(0, num_rows, num_chunks + 1)[1:-1].astype(np.int64)
+    return [0, *inner.tolist(), num_rows]

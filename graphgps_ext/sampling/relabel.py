@@ -1,0 +1,71 @@
+"""Numbering nodes in the order in which they first appear, without a sort."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from graphgps_ext.sampling.compiled import has_numba
+
+
+class Relabeler:
+    """Local ids for nodes of a whole graph; `n_id` [n] int64 lists the nodes met so far, in order."""
+
+    def __init__(self, num_nodes: int, device: torch.device) -> None:
+        self.num_nodes = num_nodes
+        self.n_id = torch.empty(0, dtype=torch.int64, device=device)
+
+    def add(self, nodes: Tensor) -> Tensor:
+        """Local ids of `nodes` (-1 = none), in their shape and dtype; those not met before extend `n_id`."""
+        raise NotImplementedError
+
+
+def make_relabeler(num_nodes: int, device: torch.device) -> Relabeler:
+    """The compiled one on the CPU, the one in plain torch on CUDA or without numba."""
+    if device.type == 'cpu' and has_numba():
+        return NumbaRelabeler(num_nodes, device)
+    return TorchRelabeler(num_nodes, device)
+
+
+class NumbaRelabeler(Relabeler):
+    """One pass over the nodes with a look-up array."""
+
+    def __init__(self, num_nodes: int, device: torch.device) -> None:
+        super().__init__(num_nodes, device)
+        # zeros are handed out lazily, page by page: a small batch of a huge graph touches few of them
+        self._local_id = np.zeros(num_nodes, np.int64)  # local id + 1; 0 = not met yet
+
+    def add(self, nodes: Tensor) -> Tensor:
+        from graphgps_ext.sampling.kernels import relabel
+
+        known = self.n_id.numel()
+        n_id = torch.empty(known + min(nodes.numel(), self.num_nodes - known), dtype=torch.int64)
+        n_id[:known] = self.n_id
+        local = torch.empty(nodes.shape, dtype=nodes.dtype)
+        size = relabel(nodes.contiguous().numpy(), self._local_id, n_id.numpy(), known, local.numpy())
+        self.n_id = n_id[:size]
+        return local
+
+
+class TorchRelabeler(Relabeler):
+    """The same in parallel: a node is new where its smallest position in the list is."""
+
+    def __init__(self, num_nodes: int, device: torch.device) -> None:
+        super().__init__(num_nodes, device)
+        self._local_id = torch.full((num_nodes,), -1, device=device)
+
+    def add(self, nodes: Tensor) -> Tensor:
+        flat = nodes.reshape(-1).long()
+        flat_or_0 = flat.clamp(min=0)
+        if not self.num_nodes:
+            return nodes.clone()
+        unknown = flat[(flat >= 0) & (self._local_id[flat_or_0] < 0)]
+        position = torch.arange(unknown.numel(), device=flat.device)
+        first = torch.full((self.num_nodes,), unknown.numel(), device=flat.device)
+        first.scatter_reduce_(0, unknown, position, 'amin')
+        new = unknown[first[unknown] == position]
+        self._local_id[new] = torch.arange(new.numel(), device=flat.device) + self.n_id.numel()
+        self.n_id = torch.cat([self.n_id, new])
+        local = torch.where(flat >= 0, self._local_id[flat_or_0], -1)
+        return local.view(nodes.shape).to(nodes.dtype)

@@ -1,0 +1,167 @@
+"""What happens around each epoch: its random state, its temperature, its record."""
+
+from __future__ import annotations
+
+import logging
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+from torch_geometric.data import Data
+from torch_geometric.graphgym.config import cfg
+from torch_geometric.graphgym.utils.comp_budget import params_count
+from tqdm import tqdm
+
+from graphgps_ext.sampling import stream_key
+from graphgps_ext.train.metrics import best_metric
+from graphgps_ext.train.results import append_stats, drop_stats_from
+
+SELECTION = 'selection'  # what the best epoch is chosen by
+
+
+def temperature(epoch: int, *, decay: float, minimum: float, hold: int) -> float:
+    """τ of an epoch: 1 for `hold` epochs, then max(minimum, decay^(epoch − hold)) (METHOD: annealing)."""
+    return 1.0 if epoch < hold else max(minimum, decay ** (epoch - hold))
+
+
+class EpochSeed(pl.Callback):
+    """Makes the random state of an epoch a function of (seed, epoch), so that a resumed run repeats it."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Seeds torch, numpy and Python (dropout is what remains to be seeded: draws have keys)."""
+        key = stream_key(cfg.seed, trainer.current_epoch, trainer.global_rank)
+        pl.seed_everything(key % 2**32, verbose=False)
+
+
+class TemperatureSchedule(pl.Callback):
+    """Sets the estimator's temperature before each epoch."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """τ for training and for the evaluation of this epoch."""
+        pl_module.model.temperature = temperature(
+            trainer.current_epoch,
+            decay=cfg.spex.temperature_decay,
+            minimum=cfg.spex.temperature_min,
+            hold=cfg.spex.temperature_hold,
+        )
+
+
+class EpochRecord(pl.Callback):
+    """Writes stats.json and TensorBoard scalars, shows progress, and reports what the epoch is chosen by.
+
+    Args:
+        run_dir: folder of the run.
+        select_from: first epoch that may be chosen.
+    """
+
+    def __init__(self, run_dir: Path, select_from: int = 0) -> None:
+        self.run_dir = run_dir
+        self.select_from = select_from
+        self.bar: Any = None
+        self.best = -math.inf
+        self.durations: list[float] = []
+
+    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Opens the progress bar; a resumed run forgets what it recorded after its checkpoint."""
+        first = trainer.current_epoch
+        if trainer.is_global_zero:
+            drop_stats_from(self.run_dir, first)
+        self.bar = tqdm(
+            total=trainer.max_epochs,
+            initial=first,
+            unit='epoch',
+            desc=f'{Path(cfg.out_dir).name}/{self.run_dir.name}',
+            disable=None if trainer.is_global_zero else True,  # None: only on a terminal
+        )
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Starts the clocks."""
+        self.start = time.perf_counter()
+        self.train_seconds = self.eval_seconds = self.sampling_seconds = 0.0
+        self.iterations = 0
+        self.evaluated = False
+
+    def on_train_batch_end(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, outputs: Any, batch: Data, batch_idx: int
+    ) -> None:
+        """Counts batches and the time spent sampling them."""
+        self.iterations += 1
+        self.sampling_seconds += batch.sampling_seconds if 'sampling_seconds' in batch else 0.0
+        self.train_seconds = time.perf_counter() - self.start
+
+    def on_validation_batch_end(
+        self,
+        trainer: pl.Trainer,
+        pl_module: pl.LightningModule,
+        outputs: Any,
+        batch: Data,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Counts the time spent sampling for the evaluation."""
+        self.evaluated = True
+        self.sampling_seconds += batch.sampling_seconds if 'sampling_seconds' in batch else 0.0
+
+    def on_train_epoch_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Records the epoch; runs before the checkpoint callbacks."""
+        epoch = trainer.current_epoch
+        values = {'train': pl_module.epoch_metrics('train')}
+        if self.evaluated:
+            values |= {split: pl_module.epoch_metrics(split) for split in ('val', 'test')}
+        seconds = time.perf_counter() - self.start
+        self.durations.append(seconds)
+        left = (trainer.max_epochs - epoch - 1) * sum(self.durations) / len(self.durations)
+        basic = {
+            'lr': trainer.optimizers[0].param_groups[0]['lr'],
+            'params': params_count(pl_module.model),
+            'time_iter': self.train_seconds / max(1, self.iterations),
+            'time_epoch': seconds,
+            'time_sampling': self.sampling_seconds,
+        }
+        selection = -math.inf
+        if self.evaluated and epoch >= self.select_from:
+            selection = values['val'][best_metric(list(values['val']))]
+        pl_module.log(SELECTION, selection)
+        if not trainer.is_global_zero:
+            return
+        for split, metrics in values.items():
+            eta = {'eta': round(left, 2)} if split == 'train' else {}
+            append_stats(self.run_dir, split, {'epoch': epoch, **eta, **_rounded({**metrics, **basic})})
+            scalars = {f'{split}/{name}': value for name, value in metrics.items()}
+            trainer.logger.log_metrics(scalars, step=epoch)
+        extra = {'lr': basic['lr'], 'time/epoch': seconds, 'time/sampling': self.sampling_seconds}
+        if hasattr(pl_module.model, 'temperature'):
+            extra['temperature'] = pl_module.model.temperature
+        trainer.logger.log_metrics(extra, step=epoch)
+        self._show(trainer, values, selection)
+
+    def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: Any) -> None:
+        """Closes the progress bar."""
+        self._close()
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Closes the progress bar."""
+        self._close()
+
+    def _close(self) -> None:
+        if self.bar is not None:
+            self.bar.close()
+
+    def _show(self, trainer: pl.Trainer, values: dict[str, dict[str, float]], selection: float) -> None:
+        self.best = max(self.best, selection)
+        self.bar.update(1)
+        line = {'loss': f'{values["train"]["loss"]:.4f}'}
+        if 'val' in values:
+            name = best_metric(list(values['val']))
+            line |= {f'val_{name}': f'{values["val"][name]:.4f}', 'best': f'{self.best:.4f}'}
+        self.bar.set_postfix(line)
+        epoch, every = trainer.current_epoch + 1, max(1, trainer.max_epochs // 10)
+        if self.bar.disable and epoch % every == 0:  # no terminal: ten lines a run
+            told = ', '.join(f'{key} {value}' for key, value in line.items())
+            logging.info(f'epoch {epoch}/{trainer.max_epochs}: {told}')
+
+
+def _rounded(record: dict[str, float]) -> dict[str, float]:
+    return {key: round(value, max(cfg.round, 6)) for key, value in record.items()}

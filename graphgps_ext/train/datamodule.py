@@ -1,0 +1,135 @@
+"""Batches for Lightning: the whole graph, or sampled layers drawn anew for each epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+from torch_geometric.data import Data
+from torch_geometric.graphgym.config import cfg
+
+from graphgps_ext.loader.neighbor_loader import SamplingPlan, SparseNeighborLoader, full_batch, node_data
+from graphgps_ext.sampling import stream_key
+
+# Purposes of draws, so that no draw of one is a draw of another.
+TRAINING, EVALUATION, REPORT = range(3)
+
+
+class _OneBatch(Dataset):
+    """A data set of one batch, which is made when it is asked for."""
+
+    def __init__(self, make: Any) -> None:
+        self.make = make
+
+    def __len__(self) -> int:
+        return 1
+
+    def __getitem__(self, index: int) -> Data:
+        return self.make()
+
+
+def _one_batch_loader(make: Any) -> DataLoader:
+    return DataLoader(_OneBatch(make), batch_size=None, collate_fn=lambda batch: batch)
+
+
+class WholeGraphData(pl.LightningDataModule):
+    """Full batch on the attention graph: one batch, which stays on the device.
+
+    Args:
+        data: the graph.
+    """
+
+    reload_every_n_epochs = 0
+
+    def __init__(self, data: Data) -> None:
+        super().__init__()
+        self.graph = data
+        self.num_nodes = data.num_nodes
+
+    def setup(self, stage: str) -> None:
+        """Moves the graph to the device once."""
+        self.graph = self.graph.to(self.trainer.strategy.root_device)
+
+    def train_dataloader(self) -> DataLoader:
+        """The graph."""
+        return _one_batch_loader(lambda: self.graph)
+
+    val_dataloader = train_dataloader
+
+    def report_batches(self, draw: int) -> Iterable[Data]:
+        """The graph; there is nothing to draw."""
+        return [self.graph]
+
+
+class SampledData(pl.LightningDataModule):
+    """Layered batches. Draws are functions of (seed, purpose, epoch), so a resumed run repeats them.
+
+    Sampling runs where the graph lies: on the training device with `num_workers: 0`, else in CPU workers.
+
+    Args:
+        data: the graph.
+        plan: what to draw in each layer.
+    """
+
+    reload_every_n_epochs = 1  # a new epoch is a new key, hence a new loader
+
+    def __init__(self, data: Data, plan: SamplingPlan) -> None:
+        super().__init__()
+        self.nodes = node_data(data)
+        self.plan = plan
+        self.num_nodes = data.num_nodes
+
+    def setup(self, stage: str) -> None:
+        """Moves graph, scores and node tensors to the device, unless workers sample on the CPU."""
+        device = self.trainer.strategy.root_device
+        if cfg.num_workers == 0:
+            self.nodes = self.nodes.to(device)
+            self.plan = replace(
+                self.plan,
+                graph=self.plan.graph.to(device),
+                scores=[None if s is None else s.to(device) for s in self.plan.scores],
+            )
+
+    def train_dataloader(self) -> DataLoader:
+        """Batches of training nodes, or of all nodes with `train.sampler: full_batch`."""
+        epoch = self.trainer.current_epoch // cfg.spex.resample_every
+        key = stream_key(cfg.seed, TRAINING, epoch)
+        if cfg.train.sampler == 'full_batch':
+            return _one_batch_loader(lambda: full_batch(self.nodes, self.plan, key))
+        # The order of the seeds changes every epoch, also where draws are kept for several.
+        order = torch.Generator().manual_seed(stream_key(cfg.seed, TRAINING, self.trainer.current_epoch))
+        return self._seed_loader(self.nodes.train_mask, key, shuffle=True, generator=order)
+
+    def val_dataloader(self) -> DataLoader:
+        """Batches of validation and test nodes, with draws of their own."""
+        return self._evaluation_loader(stream_key(cfg.seed, EVALUATION, self.trainer.current_epoch))
+
+    def report_batches(self, draw: int) -> Iterable[Data]:
+        """Batches for the report on the chosen epoch: draw number `draw`, independent of all others."""
+        return self._evaluation_loader(stream_key(cfg.seed, REPORT, draw))
+
+    def _evaluation_loader(self, key: int) -> DataLoader:
+        if cfg.val.sampler == 'full_batch':
+            return _one_batch_loader(lambda: full_batch(self.nodes, self.plan, key))
+        return self._seed_loader(self.nodes.val_mask | self.nodes.test_mask, key)
+
+    def _seed_loader(self, seeds: Tensor, key: int, **kwargs: Any) -> SparseNeighborLoader:
+        input_nodes = seeds.nonzero().flatten().cpu()
+        trainer = self.trainer
+        if trainer.world_size > 1:  # each process its share, all of one length
+            share = -(-len(input_nodes) // trainer.world_size)
+            input_nodes = input_nodes.repeat(2)[trainer.global_rank * share :][:share]
+        return SparseNeighborLoader(
+            self.nodes,
+            self.plan,
+            key=key,
+            input_nodes=input_nodes,
+            batch_size=cfg.train.batch_size,
+            num_workers=cfg.num_workers,
+            **kwargs,
+        )

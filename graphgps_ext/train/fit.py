@@ -1,0 +1,156 @@
+"""Training of one run on Lightning's Trainer: resume, best epoch, report."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytorch_lightning as pl
+import torch
+from lightning_fabric.plugins import TorchCheckpointIO
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
+from torch_geometric.data import Data
+from torch_geometric.graphgym.config import cfg
+from torch_geometric.graphgym.utils.comp_budget import params_count
+
+from graphgps_ext.train.callbacks import SELECTION, EpochRecord, EpochSeed
+from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
+from graphgps_ext.train.metrics import best_metric, build_metrics, probabilities
+from graphgps_ext.train.module import SPLITS, NodeClassifier
+from graphgps_ext.train.results import flat_config, read_stats, write_json
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Checkpoints that are whole or not there, whatever happens while they are written."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Writes beside the target, then renames."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary = path.with_name(f'{path.name}.tmp')
+        try:
+            torch.save(checkpoint, temporary)
+            os.replace(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def checkpoint_dir(run_dir: Path) -> Path:
+    """Where a run keeps `last.ckpt` and `best.ckpt`."""
+    return run_dir / 'ckpt'
+
+
+def fit(
+    model: NodeClassifier,
+    datamodule: pl.LightningDataModule,
+    *,
+    select_from: int = 0,
+    callbacks: tuple[pl.Callback, ...] = (),
+) -> pl.Trainer:
+    """Trains to `optim.max_epoch`, from the last checkpoint if there is one, and loads the best epoch.
+
+    Args:
+        model: the model; afterwards it is the one of the best epoch.
+        datamodule: batches.
+        select_from: first epoch that may be chosen as the best.
+        callbacks: of the recipe.
+    """
+    run_dir = Path(cfg.run_dir)
+    folder = checkpoint_dir(run_dir)
+    keep = dict(dirpath=folder, enable_version_counter=False, save_on_train_epoch_end=True)
+    best = ModelCheckpoint(filename='best', monitor=SELECTION, mode='max', save_top_k=1, **keep)
+    last = ModelCheckpoint(filename='last', every_n_epochs=cfg.train.ckpt_period, **keep)
+    trainer = pl.Trainer(
+        accelerator=cfg.accelerator,
+        devices=cfg.devices or 1,
+        precision=cfg.train.precision,
+        max_epochs=cfg.optim.max_epoch,
+        check_val_every_n_epoch=cfg.train.eval_period,
+        gradient_clip_val=cfg.optim.clip_grad_norm_value if cfg.optim.clip_grad_norm else None,
+        accumulate_grad_batches=cfg.optim.batch_accumulation,
+        reload_dataloaders_every_n_epochs=datamodule.reload_every_n_epochs,
+        num_sanity_val_steps=0,
+        log_every_n_steps=1,
+        use_distributed_sampler=False,
+        logger=TensorBoardLogger(run_dir, name='', version='', default_hp_metric=False),
+        callbacks=[EpochSeed(), *callbacks, EpochRecord(run_dir, select_from), best, last],
+        plugins=[AtomicCheckpointIO()],
+        enable_progress_bar=False,
+        enable_model_summary=False,
+    )
+    resume = folder / 'last.ckpt'
+    with warnings.catch_warnings():
+        # One batch an epoch, made where the graph lies: workers would only copy it.
+        warnings.filterwarnings('ignore', '.*does not have many workers.*')
+        warnings.filterwarnings('ignore', '.*Checkpoint directory.*exists and is not empty.*')
+        if resume.is_file():
+            logging.info(f'resuming from {resume}')
+        trainer.fit(model, datamodule, ckpt_path=resume if resume.is_file() else None, weights_only=False)
+    checkpoint = torch.load(folder / 'best.ckpt', map_location='cpu', weights_only=False)
+    model.load_state_dict(checkpoint['state_dict'])
+    model.best_epoch = checkpoint['epoch']
+    return trainer
+
+
+def report(
+    model: NodeClassifier, datamodule: pl.LightningDataModule, data: Data, trainer: pl.Trainer, **extra: Any
+) -> dict[str, Any]:
+    """Evaluates the chosen epoch with `spex.eval_draws` independent draws and writes `summary.json`.
+
+    The metrics of a split are those of the mean of the predicted probabilities over the draws; beside them
+    stands the mean over draws of the metric of one draw.
+    """
+    run_dir = Path(cfg.run_dir)
+    device = trainer.strategy.root_device
+    model.to(device)
+    num_draws = cfg.spex.eval_draws if datamodule.reload_every_n_epochs else 1
+    scores = [
+        probabilities(model.predict(datamodule.report_batches(draw), data.num_nodes))
+        for draw in range(num_draws)
+    ]
+    mean_score = torch.stack(scores).mean(0)
+    records = {split: read_stats(run_dir, split) for split in SPLITS}
+    at_best = next(r for r in records['train'] if r['epoch'] == model.best_epoch)
+    metric = best_metric(list(build_metrics(model.dim_metrics)))
+    summary: dict[str, Any] = {
+        'config': Path(cfg.out_dir).name,
+        'run': run_dir.name,
+        'seed': cfg.seed,
+        'metric': metric,
+        'best_epoch': model.best_epoch,
+        'epochs': cfg.optim.max_epoch,
+        'train': {k: at_best[k] for k in ('loss', *build_metrics(model.dim_metrics))},
+    }
+    for split in ('val', 'test'):
+        mask = data[f'{split}_mask']
+        summary[split] = _metrics(model, mean_score[mask], data.y[mask])
+        singles = [_metrics(model, score[mask], data.y[mask])[metric] for score in scores]
+        summary[split][f'{metric}_single_draw'] = sum(singles) / len(singles)
+    times = [r['time_epoch'] for r in records['train']]
+    summary |= {
+        'params': params_count(model.model),
+        'seconds_per_epoch': round(sorted(times)[len(times) // 2], 6),
+        'seconds_total': round(sum(times), 3),
+        'seconds_sampling': round(sum(r['time_sampling'] for r in records['train']), 3),
+        'eval_draws': num_draws,
+        'peak_rss_mb': round(peak_rss_mb(), 1),
+        'peak_gpu_mb': round(peak_gpu_mb(), 1),
+        'device': str(device),
+        **extra,
+    }
+    if trainer.is_global_zero:
+        chosen = {f'best/{s}_{metric}': summary[s][metric] for s in SPLITS}
+        trainer.logger.log_hyperparams(flat_config(cfg), {**chosen, 'params': summary['params']})
+        trainer.logger.save()
+        write_json(run_dir / 'summary.json', summary)
+    return summary
+
+
+def _metrics(model: NodeClassifier, score: torch.Tensor, true: torch.Tensor) -> dict[str, float]:
+    metrics = build_metrics(model.dim_metrics)
+    values = metrics(score, true.long())
+    return {name: round(float(value), 6) for name, value in values.items()}

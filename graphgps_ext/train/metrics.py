@@ -1,0 +1,75 @@
+"""Metrics by task, from torchmetrics, under GraphGym's names."""
+
+from __future__ import annotations
+
+from torch import Tensor
+from torch_geometric.data import Data
+from torch_geometric.graphgym.config import cfg
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    BinaryAccuracy,
+    BinaryAUROC,
+    BinaryF1Score,
+    BinaryPrecision,
+    BinaryRecall,
+    MulticlassAccuracy,
+    MulticlassF1Score,
+    MultilabelAccuracy,
+    MultilabelAUROC,
+)
+
+
+def num_outputs(data: Data) -> int:
+    """Number of classes, or of tasks where labels are [N, tasks]."""
+    return data.y.shape[1] if data.y.dim() == 2 else int(data.y.max()) + 1
+
+
+def build_metrics(dim_out: int) -> MetricCollection:
+    """Metrics of `dataset.task_type` with `dim_out` classes, or tasks where a node has several labels."""
+    if cfg.dataset.task_type == 'classification_multilabel':
+        return MetricCollection(
+            {
+                'accuracy': MultilabelAccuracy(dim_out, average='micro'),
+                'auc': MultilabelAUROC(dim_out, average='macro'),
+            }
+        )
+    if dim_out <= 2:
+        return MetricCollection(
+            {
+                'accuracy': BinaryAccuracy(),
+                'precision': BinaryPrecision(),
+                'recall': BinaryRecall(),
+                'f1': BinaryF1Score(),
+                'auc': BinaryAUROC(),
+            },
+            compute_groups=False,
+        )
+    return MetricCollection(
+        {
+            'accuracy': MulticlassAccuracy(dim_out, average='micro'),
+            'f1': MulticlassF1Score(dim_out, average='macro'),
+        },
+        compute_groups=False,
+    )
+
+
+def best_metric(names: list[str] | tuple[str, ...]) -> str:
+    """`metric_best`; auto = auc where there is one, else accuracy.
+
+    Raises:
+        ValueError: if the task has no such metric.
+    """
+    if cfg.metric_best == 'auto':
+        return 'auc' if 'auc' in names else 'accuracy'
+    if cfg.metric_best not in names:
+        raise ValueError(
+            f'metric_best needs one of {", ".join(names)} for this task, got {cfg.metric_best!r}'
+        )
+    return cfg.metric_best
+
+
+def probabilities(score: Tensor) -> Tensor:
+    """GraphGym's prediction score (log-soft-max of several classes, sigmoid otherwise) as probabilities."""
+    if score.dim() == 2 and cfg.dataset.task_type == 'classification':
+        return score.exp()
+    return score

@@ -1,0 +1,152 @@
+"""What each `train.mode` does with one graph; `run/main.py` dispatches on it.
+
+A recipe takes the data of :func:`graphgps_ext.loader.load_graph` and returns what it wrote to `summary.json`.
+"""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch_geometric.data import Data
+from torch_geometric.graphgym.config import cfg
+from torch_geometric.graphgym.register import register_train
+
+from graphgps_ext import scores
+from graphgps_ext.loader.neighbor_loader import SamplingPlan
+from graphgps_ext.train.callbacks import TemperatureSchedule
+from graphgps_ext.train.datamodule import SampledData, WholeGraphData
+from graphgps_ext.train.fit import fit, report
+from graphgps_ext.train.metrics import best_metric, num_outputs
+from graphgps_ext.train.module import NodeClassifier
+from graphgps_ext.train.results import read_stats
+from graphgps_ext.transform.attention_graph import kept_share
+from graphgps_ext.transform.batch import attention_graph_of
+
+
+def build_model(data: Data) -> NodeClassifier:
+    """The network of `model.type` for this graph, as a Lightning module."""
+    cfg.share.dim_in, cfg.share.dim_out = data.num_features, num_outputs(data)
+    if cfg.prep.edge_attr:
+        cfg.dataset.edge_dim = data.attention_edge_attr.shape[1]
+    return NodeClassifier(cfg.share.dim_in, cfg.share.dim_out)
+
+
+@register_train('full_graph')
+def train_full_graph(data: Data) -> dict[str, Any]:
+    """Any network of GraphGym on the whole graph in one batch (Exphormer and other baselines)."""
+    datamodule = WholeGraphData(data)
+    model = build_model(data)
+    trainer = fit(model, datamodule)
+    return report(model, datamodule, data, trainer, kept_share=100.0)
+
+
+@register_train('spexphormer_estimator')
+def train_estimator(data: Data) -> dict[str, Any]:
+    """Stage 1: trains the estimator with annealing, and dumps the attention scores of its best epoch."""
+    datamodule = WholeGraphData(data)
+    model = build_model(data)
+    select_from = cfg.spex.temperature_hold if cfg.spex.select_after_hold else 0
+    trainer = fit(model, datamodule, select_from=select_from, callbacks=(TemperatureSchedule(),))
+    dump_scores(model, datamodule.graph)
+    return report(model, datamodule, data, trainer, kept_share=100.0, temperature=model.model.temperature)
+
+
+@torch.no_grad()
+def dump_scores(model: NodeClassifier, data: Data) -> None:
+    """One pass in evaluation mode at the checkpoint's temperature; writes `<run>/scores/` layer by layer."""
+    model.to(data.x.device).eval()
+    graph = attention_graph_of(data)
+    at_best = next(r for r in read_stats(Path(cfg.run_dir), 'val') if r['epoch'] == model.best_epoch)
+    metric = best_metric(list(at_best))
+    manifest = scores.Manifest(
+        **expected_manifest(data),
+        num_nodes=graph.num_nodes,
+        num_edges=graph.num_edges,
+        width=cfg.gt.dim_hidden,
+        seed=cfg.seed,
+        epoch=model.best_epoch,
+        temperature=model.model.temperature,
+        metric=metric,
+        metric_value=at_best[metric],
+    )
+    scores.save(
+        Path(cfg.run_dir) / 'scores',
+        graph.to('cpu'),
+        model.model.attention_scores(data),
+        manifest,
+        overwrite=True,  # of this very run, killed between its scores and its summary
+    )
+
+
+@register_train('spexphormer')
+def train_spexphormer(data: Data) -> dict[str, Any]:
+    """Stage 2: each layer sees a few in-neighbours per node, drawn by the attention scores of stage 1."""
+    plan = SamplingPlan(
+        attention_graph_of(data),
+        load_scores(data),
+        cfg.spex.layer_degrees,
+        strategy=cfg.spex.strategy,
+        fill=cfg.spex.fill,
+        per_batch=cfg.spex.resample == 'batch',
+    )
+    datamodule = SampledData(data, plan)
+    model = build_model(data)
+    trainer = fit(model, datamodule)
+    share = kept_share(plan.graph, plan.layer_degrees, cfg.prep.num_virt_node)
+    return report(model, datamodule, data, trainer, kept_share=round(share, 2))
+
+
+def estimator_dir() -> Path:
+    """The stage-1 result folder: `spex.estimator` as a path, or as a name within out_dir."""
+    named = Path(cfg.spex.estimator)
+    return named if len(named.parts) > 1 else Path(cfg.out_dir).parent / named
+
+
+def load_scores(data: Data) -> list[torch.Tensor | None]:
+    """The attention scores of each layer, [E] float32, of the stage-1 run on the same graph and split.
+
+    Uniform sampling needs none and asks for none.
+
+    Raises:
+        FileNotFoundError: if there is no such run.
+        ValueError: if its scores do not fit; each difference is named.
+    """
+    if cfg.spex.strategy == 'uniform':
+        return [None] * cfg.gt.layers
+    expected = expected_manifest(data)
+    seed = None if cfg.spex.estimator_seed < 0 else cfg.spex.estimator_seed
+    path = scores.find(estimator_dir(), split_fingerprint=expected['split_fingerprint'], seed=seed)
+    loaded = scores.load(
+        path,
+        expect=expected,
+        allow_fewer_layers=cfg.spex.allow_fewer_layers,
+    )
+    logging.info(
+        f'attention scores: {path} (epoch {loaded.manifest.epoch}, τ {loaded.manifest.temperature:g})'
+    )
+    return list(loaded.layers)
+
+
+def expected_manifest(data: Data) -> dict[str, Any]:
+    """What both stages must share, as far as the config and the graph tell."""
+    return {
+        'dataset': f'{cfg.dataset.format}/{cfg.dataset.name}',
+        'graph_fingerprint': scores.graph_fingerprint(attention_graph_of(data)),
+        'split_fingerprint': scores.split_fingerprint(data.train_mask, data.val_mask, data.test_mask),
+        'split': split_name(),
+        'expander_algorithm': cfg.prep.exp_algorithm,
+        'expander_degree': cfg.prep.exp_deg if cfg.prep.exp else 0,
+        'expander_seed': cfg.prep.exp_seed,
+        'num_layers': cfg.gt.layers,
+    }
+
+
+def split_name() -> str:
+    """The split in words, for messages."""
+    if cfg.dataset.split_mode == 'standard':
+        return f'standard, split_index {cfg.dataset.split_index}'
+    ratios = '/'.join(f'{ratio:g}' for ratio in cfg.dataset.split)
+    return f'{cfg.dataset.split_mode} {ratios}, split_seed {cfg.dataset.split_seed}'

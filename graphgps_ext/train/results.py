@@ -1,0 +1,135 @@
+"""Result folders: what a run writes, when it counts as finished, and the aggregate over runs.
+
+    <out_dir>/<config name>/<run id>/   config.yaml, {train,val,test}/stats.json, summary.json, checkpoints,
+                                        TensorBoard events, and for stage 1 scores/
+    <out_dir>/<config name>/agg/        {train,val,test}/best.json: mean and standard deviation over runs
+
+`stats.json` and `best.json` keep GraphGym's schema (JSON lines; `_std` beside each mean).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+from yacs.config import CfgNode
+
+SPLITS = ('train', 'val', 'test')
+
+# Keys that may differ between a run and its continuation: where it runs, not what it computes.
+PLACE_KEYS = (
+    'accelerator', 'devices', 'num_threads', 'num_workers', 'print', 'out_dir', 'run_dir', 'cfg_dest',
+    'dataset.dir', 'train.overwrite', 'train.auto_resume', 'tensorboard_each_run', 'tensorboard_agg',
+    'gpu_mem', 'params', 'share', 'run_multiple_splits', 'gt.attention_impl', 'view_emb', 'benchmark',
+)  # fmt: skip
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Writes JSON whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'{path.name}.tmp')
+    temporary.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+    os.replace(temporary, path)
+
+
+def append_stats(run_dir: Path, split: str, record: dict[str, Any]) -> None:
+    """Adds one epoch to `<run_dir>/<split>/stats.json`."""
+    path = run_dir / split / 'stats.json'
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open('a', encoding='utf-8') as file:
+        file.write(json.dumps(record) + '\n')
+
+
+def read_stats(run_dir: Path, split: str) -> list[dict[str, Any]]:
+    """The epochs of `<run_dir>/<split>/stats.json`; a last line cut short by a kill is dropped."""
+    path = run_dir / split / 'stats.json'
+    if not path.is_file():
+        return []
+    records = []
+    for line in path.read_text(encoding='utf-8').splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records
+
+
+def drop_stats_from(run_dir: Path, epoch: int) -> None:
+    """Forgets the epochs from `epoch` on, which a resumed run will write again."""
+    for split in SPLITS:
+        records = [r for r in read_stats(run_dir, split) if r['epoch'] < epoch]
+        path = run_dir / split / 'stats.json'
+        if path.is_file():
+            temporary = path.with_name('stats.json.tmp')
+            temporary.write_text(''.join(json.dumps(r) + '\n' for r in records), encoding='utf-8')
+            os.replace(temporary, path)
+
+
+def _flat(node: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+    out: dict[str, Any] = {}
+    for key, value in node.items():
+        if isinstance(value, dict):
+            out.update(_flat(value, f'{prefix}{key}.'))
+        else:
+            out[f'{prefix}{key}'] = list(value) if isinstance(value, tuple) else value
+    return out
+
+
+def flat_config(cfg: CfgNode) -> dict[str, Any]:
+    """The config as one level of dotted keys."""
+    return _flat(yaml.safe_load(cfg.dump()))
+
+
+def _what_it_computes(flat: dict[str, Any]) -> dict[str, Any]:
+    return {k: v for k, v in flat.items() if k not in PLACE_KEYS and k.split('.')[0] not in PLACE_KEYS}
+
+
+def prepare_run_dir(cfg: CfgNode) -> bool:
+    """Makes `cfg.run_dir` ready: new, to be resumed, or finished.
+
+    Returns:
+        True if the run is finished and there is nothing to do.
+
+    Raises:
+        FileExistsError: if results of another config lie there and `train.overwrite` is False.
+    """
+    run_dir = Path(cfg.run_dir)
+    stored = run_dir / 'config.yaml'
+    if stored.is_file():
+        old = _what_it_computes(_flat(yaml.safe_load(stored.read_text(encoding='utf-8'))))
+        new = _what_it_computes(flat_config(cfg))
+        changed = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
+        if not changed:
+            return (run_dir / 'summary.json').is_file()
+        if not cfg.train.overwrite:
+            listed = '\n'.join(f'  {k}: {old.get(k)!r} there, {new.get(k)!r} now' for k in changed)
+            raise FileExistsError(
+                f'{run_dir} holds results of another config:\n{listed}\n'
+                f'Set out_dir to another folder, or train.overwrite True to delete them.'
+            )
+        shutil.rmtree(run_dir)
+    run_dir.mkdir(parents=True, exist_ok=True)
+    temporary = run_dir / 'config.yaml.tmp'
+    temporary.write_text(cfg.dump(), encoding='utf-8')
+    os.replace(temporary, stored)
+    return False
+
+
+def aggregate(config_dir: Path) -> dict[str, dict[str, float]]:
+    """Writes `agg/{train,val,test}/best.json` over all finished runs below `config_dir`, and returns them."""
+    summaries = [json.loads(p.read_text()) for p in sorted(config_dir.glob('*/summary.json'))]
+    best = {}
+    for split in SPLITS:
+        rows = pd.DataFrame([{'epoch': s['best_epoch'], **s[split]} for s in summaries])
+        mean, std = rows.mean(), rows.std(ddof=0)
+        best[split] = {'runs': len(rows)}
+        for name in rows.columns:
+            best[split][name] = round(float(mean[name]), 6)
+            best[split][f'{name}_std'] = round(float(std[name]), 6)
+        write_json(config_dir / 'agg' / split / 'best.json', best[split])
+    return best

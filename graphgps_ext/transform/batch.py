@@ -1,0 +1,71 @@
+"""How graphs of attention travel on PyG's `Data`: flat tensors, so that PyG's collation and `to` apply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from torch import Tensor
+from torch_geometric.data import Data
+
+from graphgps_ext.ops import InNeighbors, NeighborTable, OutNeighbors
+
+
+def attach_attention_graph(data: Data, graph: InNeighbors) -> Data:
+    """Puts `graph` and its transpose on a shallow copy of `data`, as tensors named `attention_*`."""
+    graph = graph.with_out_neighbors()
+    assert graph.out is not None
+    data = data.__copy__()
+    data.attention_indptr = graph.indptr
+    data.attention_source = graph.source
+    data.attention_type = graph.edge_type
+    data.attention_out_indptr = graph.out.indptr
+    data.attention_out_target = graph.out.target
+    data.attention_out_id = graph.out.edge_id
+    return data
+
+
+def attention_graph_of(data: Data) -> InNeighbors:
+    """The attention graph that :func:`attach_attention_graph` put on `data`.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    if 'attention_indptr' not in data:
+        raise ValueError(
+            "this layer needs an attention graph on the batch, got none: load the data through graphgps_ext's "
+            'loader (a dataset.format of graphgps_ext; see the README)'
+        )
+    return InNeighbors(
+        data.attention_indptr,
+        data.attention_source,
+        data.attention_type,
+        num_sources=data.attention_indptr.numel() - 1,
+        out=OutNeighbors(data.attention_out_indptr, data.attention_out_target, data.attention_out_id),
+    )
+
+
+def layer_graphs(data: Data, num_layers: int) -> Sequence[InNeighbors | NeighborTable]:
+    """The graph of each layer: the sampled tables of a layered batch, or the one attention graph L times.
+
+    Raises:
+        ValueError: if a layered batch has another number of layers.
+    """
+    if 'layers' not in data:
+        return [attention_graph_of(data)] * num_layers
+    if len(data.layers) != num_layers:
+        raise ValueError(
+            f'a network of {num_layers} layers needs a batch of as many sampled layers, got {len(data.layers)} '
+            f'(set gt.layers or spex.layer_degrees)'
+        )
+    return data.layers
+
+
+def edge_attr_per_layer(data: Data, num_layers: int) -> Iterator[Tensor | None]:
+    """The edge features of each layer's graph, [E, D] or [N, K, D]; None where the graph has none."""
+    if 'attention_edge_attr' not in data:
+        yield from [None] * num_layers
+    elif 'layers' in data:
+        for table in data.layers:
+            yield data.attention_edge_attr[table.edge_id.clamp(min=0)]
+    else:
+        yield from [data.attention_edge_attr] * num_layers

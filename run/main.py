@@ -1,0 +1,103 @@
+"""Trains the models of one config: python run/main.py --cfg FILE [--repeat N] [key value ...]"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import time
+import traceback
+import warnings
+from pathlib import Path
+
+import pytorch_lightning as pl
+import torch
+from torch_geometric.graphgym.cmd_args import parse_args
+from torch_geometric.graphgym.config import cfg
+from torch_geometric.graphgym.logger import set_printing
+from torch_geometric.graphgym.register import train_dict
+
+import graphgps_ext
+from graphgps_ext.config.check import ConfigError
+from graphgps_ext.config.load import load_config
+from graphgps_ext.loader import load_graph
+from graphgps_ext.train.memory import reset_peak
+from graphgps_ext.train.results import aggregate, prepare_run_dir
+
+
+def choose_run(out_dir: Path, number: int) -> None:
+    """Sets `cfg` for one run: a split of `run_multiple_splits`, or a seed; its id names its folder."""
+    if cfg.run_multiple_splits:
+        run_id = cfg.run_multiple_splits[number]
+        cfg.dataset.split_index = cfg.dataset.split_seed = run_id
+    else:
+        run_id = cfg.seed = cfg.seed + (number > 0)
+    cfg.out_dir, cfg.run_dir = str(out_dir), str(out_dir / str(run_id))
+
+
+def run_once() -> None:
+    """Trains one run, unless it is finished."""
+    run_dir = Path(cfg.run_dir)
+    if prepare_run_dir(cfg):
+        logging.info(f'{run_dir} is finished')
+        return
+    set_printing()
+    reset_peak()
+    pl.seed_everything(cfg.seed, verbose=False)
+    start = time.perf_counter()
+    data = load_graph(cfg.dataset.format, cfg.dataset.name, cfg.dataset.dir)
+    if data is None:
+        raise ConfigError(f'dataset.format {cfg.dataset.format!r} is not known (see the README)')
+    logging.info(
+        f'{cfg.dataset.name}: {data.num_nodes} nodes, {data.attention_source.numel()} attention edges, '
+        f'{data.num_features} features, read in {time.perf_counter() - start:.1f} s'
+    )
+    summary = train_dict[cfg.train.mode](data)
+    metric = summary['metric']
+    logging.info(
+        f'{run_dir}: test {metric} {summary["test"][metric]:.4f}, val {summary["val"][metric]:.4f} '
+        f'at epoch {summary["best_epoch"]}; {summary["params"]} parameters, '
+        f'{summary["seconds_per_epoch"]:.3f} s per epoch, {summary["peak_rss_mb"]:.0f} MB'
+    )
+
+
+def raised_here(error: BaseException) -> bool:
+    """Whether this package raised the error: then it is a message; any other is a bug and needs its trace."""
+    here = (Path(__file__).parent, Path(graphgps_ext.__file__).parent)
+    file = Path(traceback.extract_tb(error.__traceback__)[-1].filename)
+    return any(file.is_relative_to(folder) for folder in here)
+
+
+def main() -> None:
+    """All runs of the config, one after the other, then their aggregate."""
+    args = parse_args()
+    load_config(cfg, args.cfg_file, args.opts)
+    if cfg.run_multiple_splits and args.repeat != 1:
+        raise ConfigError('--repeat needs to be 1 with run_multiple_splits: its runs are the splits')
+    torch.set_num_threads(min(cfg.num_threads, os.cpu_count() or 1))
+    logging.basicConfig(level=logging.INFO, format='%(message)s')
+    logging.getLogger('pytorch_lightning').setLevel(logging.WARNING)
+    out_dir = Path(cfg.out_dir) / Path(args.cfg_file).stem
+    for number in range(len(cfg.run_multiple_splits) or args.repeat):
+        choose_run(out_dir, number)
+        run_once()
+    best = aggregate(out_dir)
+    metric = cfg.metric_best
+    if metric == 'auto':
+        metric = 'auc' if 'auc' in best['test'] else 'accuracy'
+    print(
+        f'{out_dir}: test {metric} {best["test"][metric]:.4f} ± {best["test"][f"{metric}_std"]:.4f} '
+        f'over {best["test"]["runs"]} runs'
+    )
+    if args.mark_done:
+        os.rename(args.cfg_file, f'{args.cfg_file}_done')
+
+
+if __name__ == '__main__':
+    warnings.filterwarnings('ignore', category=FutureWarning)
+    try:
+        main()
+    except (ValueError, OSError, RuntimeError) as error:
+        if not raised_here(error):
+            raise
+        sys.exit(f'error: {error}')

@@ -1,0 +1,42 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name='graphgps_ext',
+    version='0.1.0',
+    description='Spexphormer for GraphGym: two-stage training of sparse graph transformers',
+    long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='MIT',
+    packages=find_packages(include=['graphgps_ext', 'graphgps_ext.*']),
+    python_requires='>=3.11,<3.13',
+    install_requires=[
+        'torch>=2.11',
+        'torch-geometric>=2.8,<2.9',
+        'yacs>=0.1.8',
+        'pytorch-lightning>=2.5',
+        'torchmetrics>=1.4',
+        'tensorboard>=2.17',
+        'ogb>=1.3.6',
+        'numba>=0.61',
+        'numpy>=2.0',
+        'scipy>=1.13',
+        'pandas>=2.2',  # read by the data sets of torch-geometric and ogb, and for aggregation
+        'scikit-learn>=1.5',  # read by ogb
+        'tqdm>=4.66',
+    ],
+    extras_require={
+        # Never needed: PyG's scatter uses it where it is installed. Needs torch at build time:
+        # pip install torch-scatter --no-build-isolation
+        'scatter': ['torch-scatter>=2.1.2'],
+        'dev': [
+            'pytest>=8',
+            'hypothesis>=6',
+            'ruff>=0.9',
+            'mypy>=1.14',
+            'import-linter>=2.1',
+            'triton>=3.6; platform_system == "Linux"',  # its interpreter runs the kernels on a CPU
+        ],
+    },
+)
