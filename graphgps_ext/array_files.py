@@ -84,8 +84,8 @@ def _replace(path: Path, partial: Path) -> None:
         if old.exists():
             old.rename(path)
         raise
-    _sync(path.parent)
     _remove(old)
+    _sync(path.parent)
 
 
 def _sync(folder: Path) -> None:

@@ -44,7 +44,7 @@ _KEYS = {
     'dataset': 'dataset.name',
     'num_nodes': 'dataset.name',
     'num_edges': 'prep.exp, prep.exp_deg, prep.add_self_loops or prep.num_virt_node',
-    'num_layers': 'gt.layers',
+    'num_layers': 'gt.layers, or spex.allow_fewer_layers to use the first of more',
     'graph_fingerprint': 'dataset.name or prep.*',
     'split_fingerprint': 'dataset.split_mode, dataset.split_seed or dataset.split_index',
     'split': 'dataset.split_mode, dataset.split_seed or dataset.split_index',
@@ -184,8 +184,10 @@ def save(
     )
     try:
         with new_folder(path) as folder:
-            for name in ('indptr', 'source', 'edge_type'):
-                write_array(folder / f'{name}.npy', getattr(graph, name).cpu().numpy())
+            source = graph.source.to(index_dtype(graph.num_sources))
+            write_array(folder / 'indptr.npy', graph.indptr.cpu().numpy())
+            write_array(folder / 'source.npy', source.cpu().numpy())
+            write_array(folder / 'edge_type.npy', graph.edge_type.cpu().numpy())
             _write_layers(folder, graph.indptr.cpu().numpy(), layers, manifest.num_layers, path)
             write_bytes(folder / MANIFEST, json.dumps(asdict(manifest), indent=2).encode())
     except OSError as error:

@@ -27,10 +27,14 @@ def real_datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     asked_for = os.environ.get(DATASETS_VARIABLE)
     if asked_for and not Path(asked_for).is_dir():
         pytest.fail(f'{DATASETS_VARIABLE} is {asked_for!r}, which is no folder')
-    places = [Path(asked_for)] if asked_for else [
-        REPOSITORY / 'datasets',
-        REPOSITORY.parent / 'shared' / 'datasets',
-    ]
+    places = (
+        [Path(asked_for)]
+        if asked_for
+        else [
+            REPOSITORY / 'datasets',
+            REPOSITORY.parent / 'shared' / 'datasets',
+        ]
+    )
     source = next((place for place in places if place.is_dir()), None)
     if source is None:
         pytest.skip(f'no real graphs here: set {DATASETS_VARIABLE} to a folder with them (see the README)')

@@ -140,7 +140,9 @@ def _choose(query: Tensor, implementation: Implementation | None) -> Implementat
     if wanted != 'torch' and not _installed[wanted]:
         if wanted not in _warned:
             _warned.add(wanted)
-            warnings.warn(f'{wanted} is not installed: attention in plain torch is {_COST[wanted]}', stacklevel=3)
+            warnings.warn(
+                f'{wanted} is not installed: attention in plain torch is {_COST[wanted]}', stacklevel=3
+            )
         return 'torch'
     return wanted
 

@@ -140,7 +140,9 @@ fused_attention.register_autograd(_backward, setup_context=_setup_context)
 _autocast = torch.library.Library('graphgps_ext', 'IMPL')
 
 
-def _cast_and_call(device_type: str, dtype: torch.dtype, args: tuple[Any, ...]) -> tuple[Tensor, Tensor, Tensor]:
+def _cast_and_call(
+    device_type: str, dtype: torch.dtype, args: tuple[Any, ...]
+) -> tuple[Tensor, Tensor, Tensor]:
     query, key, value, *rest = args
     with torch.autocast(device_type, enabled=False):
         return fused_attention(query.to(dtype), key.to(dtype), value.to(dtype), *rest)

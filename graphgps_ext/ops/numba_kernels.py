@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 from numba import float32, int32, int64, uint64
 
-from graphgps_ext.ops.numba_threads import kernel
+from graphgps_ext.ops.numba_threads import kernel, prefetch
 
+AHEAD = 8  # edges between asking for a neighbour's rows and reading them
+LINE = 16  # floats per cache line
 BLOCK = 256  # edges whose logits are in flight; also the length of a float32 sum
 
 
-@kernel(fastmath={'contract'})  # reassociation would fold the rounding trick away
+@kernel(fastmath={'contract'}, inline=True)  # reassociation would fold the rounding trick away
 def _exp(x: Any) -> Any:
     """exp of a float32 x <= 88 to 2 units in the last place, vectorisable; 0 below -87; NaN stays NaN."""
     shifted = x * float32(1.44269504) + float32(12582912.0)  # 1.5 * 2^23: rounds to an integer
@@ -40,7 +42,7 @@ def _exp(x: Any) -> Any:
     return float32(0.0) if x < float32(-87.0) else result
 
 
-@kernel()
+@kernel(inline=True)
 def _dot(a: Any, a_start: Any, b: Any, b_start: Any, n: Any) -> Any:
     total = float32(0.0)
     for c in range(n):
@@ -48,20 +50,30 @@ def _dot(a: Any, a_start: Any, b: Any, b_start: Any, n: Any) -> Any:
     return total
 
 
-@kernel()
+@kernel(inline=True)
 def _add_scaled(total: Any, total_start: Any, w: Any, a: Any, a_start: Any, n: Any) -> None:
     for c in range(n):
         total[total_start + uint64(c)] += w * a[a_start + uint64(c)]
 
 
-@kernel()
-def _type_products(scaled: Any, t: Any, x: Any, x_start: Any, x_head: Any, scale: Any, H: Any, C: Any) -> None:
+@kernel(inline=True)
+def _type_products(
+    scaled: Any, t: Any, x: Any, x_start: Any, x_head: Any, scale: Any, H: Any, C: Any
+) -> None:
     """scaled[t] = x * scale[t], once per row and type instead of once per edge."""
     for h in range(H):
         at = uint64((t * H + h) * C)
         start = x_start + uint64(h) * x_head
         for c in range(C):
             scaled[at + uint64(c)] = x[start + uint64(c)] * scale[at + uint64(c)]
+
+
+@kernel(inline=True)
+def _ask(x: Any, start: Any, x_head: Any, H: Any, C: Any) -> None:
+    """Prefetch one row of x."""
+    for h in range(H):
+        for c in range(0, C, LINE):
+            prefetch(x, start + uint64(h) * x_head + uint64(c))
 
 
 @kernel()
@@ -76,6 +88,7 @@ def forward(
     Returns the position of the first edge whose source or type is out of range, or -1.
     """
     d = H * C
+    last_edge = uint64(max(indptr[last] - 1, 0))
     longest = 0
     for i in range(first, last):
         longest = max(longest, indptr[i + 1] - indptr[i])
@@ -92,6 +105,10 @@ def forward(
         used = 0
         for p in range(n):
             e = uint64(begin + p)
+            ahead = int64(source[min(e + uint64(AHEAD), last_edge)])
+            if ahead >= 0:
+                _ask(key, uint64(ahead) * key_node, key_head, H, C)
+                _ask(value, uint64(ahead) * value_node, value_head, H, C)
             j = int64(source[e])
             if j == -1:
                 for h in range(H):
@@ -120,6 +137,8 @@ def forward(
                 out[i * d + c] = float32(0.0)
             for h in range(H):
                 lse[i * H + h] = float32(0.0)
+            if weights.size > 0:
+                weights[begin * H : (begin + n) * H] = float32(0.0)
             continue
         for b in range(0, n, BLOCK):
             stop = min(b + BLOCK, n)
@@ -170,6 +189,7 @@ def backward_rows(
 ) -> None:  # fmt: skip
     """Gradients that belong to target rows first..last: the query's, the edges', this chunk's of the tables."""
     d = H * C
+    last_edge = uint64(max(indptr[last] - 1, 0))
     logits = np.empty(H * BLOCK, np.float32)
     drifts = np.empty(H * BLOCK, np.float32)
     scaled = np.empty(num_types * d, np.float32)
@@ -193,6 +213,10 @@ def backward_rows(
             fresh[:] = True
             for p in range(m):
                 e = uint64(begin + b + p)
+                ahead = int64(source[min(e + uint64(AHEAD), last_edge)])
+                if ahead >= 0:
+                    _ask(key, uint64(ahead) * key_node, key_head, H, C)
+                    _ask(value, uint64(ahead) * value_node, value_head, H, C)
                 j = int64(source[e])
                 if j < 0:
                     for h in range(H):
@@ -237,9 +261,7 @@ def backward_rows(
                 for h in range(H):
                     g = drifts[uint64(h * BLOCK + p)]
                     at = t * H + h
-                    _add_scaled(
-                        part, uint64(at * C), g, key, uint64(j) * key_node + uint64(h) * key_head, C
-                    )
+                    _add_scaled(part, uint64(at * C), g, key, uint64(j) * key_node + uint64(h) * key_head, C)
                     grad_bias[at] += g
                     if grad_edge.size > 0:
                         grad_edge[e * uint64(H) + uint64(h)] = g * inv_temperature
@@ -266,6 +288,7 @@ def backward_columns(
 ) -> None:  # fmt: skip
     """Gradients of the keys and values of source rows first..last: one writer per row, through the transpose."""
     d = H * C
+    last_edge = uint64(max(indptr[last] - 1, 0))
     weights = np.empty(H * BLOCK, np.float32)
     drifts = np.empty(H * BLOCK, np.float32)
     deltas = np.empty(H * BLOCK, np.float32)
@@ -291,6 +314,11 @@ def backward_columns(
             part_value[:] = float32(0.0)
             for p in range(m):
                 x_id = uint64(begin + b + p)
+                ahead = uint64(target[min(x_id + uint64(AHEAD), last_edge)])
+                _ask(query, ahead * query_node, query_head, H, C)
+                _ask(grad, ahead * grad_node, grad_head, H, C)
+                prefetch(lse, ahead * uint64(H))
+                prefetch(delta, ahead * uint64(H))
                 i = uint64(target[x_id])
                 t = int64(edge_type[x_id])
                 if not seen[t]:
@@ -309,7 +337,11 @@ def backward_columns(
                     slot = uint64(h * BLOCK + p)
                     weights[slot] = logit
                     drifts[slot] = _dot(
-                        value, value_start + uint64(h) * value_head, grad, i * grad_node + uint64(h) * grad_head, C
+                        value,
+                        value_start + uint64(h) * value_head,
+                        grad,
+                        i * grad_node + uint64(h) * grad_head,
+                        C,
                     )
                     lses[slot] = lse[i * uint64(H) + uint64(h)]
                     deltas[slot] = delta[i * uint64(H) + uint64(h)]

@@ -16,7 +16,9 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
-from numba import njit
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
 
 # Everything but nnan and ninf: a NaN in the input must reach the output.
 FASTMATH = {'reassoc', 'contract', 'arcp', 'nsz'}
@@ -25,20 +27,41 @@ _pool: ThreadPoolExecutor | None = None
 _pool_size = 0
 
 
-def kernel(fastmath: set[str] | bool = FASTMATH) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def kernel(
+    fastmath: set[str] | bool = FASTMATH, *, inline: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Decorator: compile at the first call, without the GIL, and cache the machine code on disk.
 
-    numba caches beside the source or, where that is read-only, in the user's cache directory (NUMBA_CACHE_DIR
-    overrides both); where neither can be written it raises, and the kernel is compiled in each process instead.
+    `inline` is for the small functions which kernels call per edge: a call that passes arrays costs more than
+    the work. numba caches beside the source or, where that is read-only, in the user's cache directory
+    (NUMBA_CACHE_DIR overrides both); where neither can be written it raises, and the kernel is compiled in each
+    process instead.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
+        options = {'nogil': True, 'fastmath': fastmath, 'forceinline': inline}
         try:
-            return njit(nogil=True, cache=True, fastmath=fastmath)(function)
+            return njit(cache=True, **options)(function)
         except RuntimeError:  # no cache directory can be written
-            return njit(nogil=True, fastmath=fastmath)(function)
+            return njit(**options)(function)
 
     return decorate
+
+
+@intrinsic
+def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of array[index] without waiting; the neighbours of a node lie anywhere in memory."""
+
+    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        data = context.make_array(signature.args[0])(context, builder, args[0]).data
+        i32 = ir.IntType(32)
+        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
+        function_type = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
+        function = builder.module.declare_intrinsic('llvm.prefetch', [pointer.type], function_type)
+        builder.call(function, [pointer, i32(0), i32(3), i32(1)])  # to read, into all levels, data
+        return context.get_dummy_value()
+
+    return types.void(array, index), codegen
 
 
 def run_chunks(work: Callable[[int], None], num_chunks: int) -> None:

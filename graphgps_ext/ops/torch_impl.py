@@ -43,7 +43,7 @@ def attention(
 
     q_i, k_j, v_j = q[target], k[source], v[source]  # [E, H, C]
     if valid is not None:  # an empty slot points at row 0, whose content must not matter
-        k_j, v_j = (torch.where(valid[:, None, None], x, 0.0) for x in (k_j, v_j))
+        q_i, k_j, v_j = (torch.where(valid[:, None, None], x, 0.0) for x in (q_i, k_j, v_j))
     # The logit under each type, then the one of the edge: indexing type_scale by edge instead would make a
     # backward pass that adds E * C numbers into T rows.
     by_type = torch.einsum('ehc,thc->eht', q_i * k_j, scale * C**-0.5) + bias.t()

@@ -26,6 +26,10 @@ _UNIFORM_SCALE = 2.0**-UNIFORM_BITS
 _KEY_MASK = np.int64(-(2**KEY_BITS_DROPPED))
 _INT64_MAX = np.int64(2**63 - 1)
 _LANES = 8
+_STRIDE = 4
+_WINDOW = 8
+_LEAST_MASS = 2.0**-24  # of a row: what is left of a running sum then still has 29 bits
+_LONG_ROW = 2  # times K: from there on draws one by one beat the pass over the row
 _CAPACITY = 32
 _SLACK = 1.0 + 1e-9  # far above the rounding of a logarithm, far below what pruning gains
 
@@ -50,7 +54,7 @@ def uniform(row, slot):  # type: ignore[no-untyped-def]
 
 @njit(inline='always')
 def _keep_smallest(size, count, keys, bits, slots, limits):  # type: ignore[no-untyped-def]
-    """Reduces `count` entries, ascending by slot, to the `size` with the smallest keys, still ascending by slot.
+    """Reduces `count` entries, ascending by slot, to the `size` with the smallest keys, in the same order.
 
     An entry's rank is counted against all others, without a branch that a processor could mispredict.
     """
@@ -74,7 +78,7 @@ def _keep_smallest(size, count, keys, bits, slots, limits):  # type: ignore[no-u
     return size
 
 
-@njit(inline='always')
+@njit
 def _reservoir(  # type: ignore[no-untyped-def]
     weights, use_weights, strategy, row, begin, end, size, keys, bits, lower, slots, limits
 ):
@@ -122,9 +126,133 @@ def _all_drawable(weights, use_weights, begin, end, slots):  # type: ignore[no-u
     return count
 
 
+@njit(inline='always')
+def _guide_start(node, begin):  # type: ignore[no-untyped-def]
+    """Where the guide of a row begins: room for one entry per _STRIDE edges and two more."""
+    return begin // _STRIDE + 2 * node
+
+
+@njit(inline='always')
+def _search(prefix, low, high, value):  # type: ignore[no-untyped-def]
+    """The first of prefix[low:high] above `value`; `high` if there is none."""
+    while low < high:
+        middle = (low + high) >> 1
+        if prefix[middle] <= value:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+@njit(inline='always')
+def _edge_at(prefix, guide, guide_start, begin, end, u):  # type: ignore[no-untyped-def]
+    """The edge at share `u` of the mass of its row. An edge without mass is at none."""
+    buckets = (end - begin + _STRIDE - 1) // _STRIDE
+    bucket = guide_start + np.int64(u * buckets)
+    low, high = begin + guide[bucket], begin + guide[bucket + 1]
+    value = u * prefix[end - 1]
+    if high - low > _WINDOW:
+        return _search(prefix, low, high, value)
+    edge = low
+    for i in range(_WINDOW):  # no jump depends on what is read, so reads of several calls run side by side
+        edge += low + i < high and prefix[low + i] <= value
+    return edge
+
+
+@njit
+def _one_by_one(  # type: ignore[no-untyped-def]
+    weights, prefix, guide, guide_start, row, begin, end, size, keys, bits, lower, slots, limits
+):
+    """K slots drawn one after another by the running sums of their row, ascending; their number.
+
+    First K draws with replacement, of which repeats are dropped. What is then missing comes from the line of
+    all weights with the chosen ones cut out: a point is moved past those before it and its edge looked up.
+    Where little is left the sums lack digits, and the reservoir draws the rest. Each step is exact given what
+    was chosen before it, so the whole has the law of the reservoir.
+    """
+    length = end - begin
+    masses, starts = keys, lower
+    total = prefix[end - 1]
+    count = 0
+    if total > 0.0:
+        for k in range(size):
+            u = uniform(row, length + size + k)
+            slots[k] = _edge_at(prefix, guide, guide_start, begin, end, u) - begin
+        slots[:size].sort()
+        for k in range(size):
+            if count == 0 or slots[k] != slots[count - 1]:
+                slots[count] = slots[k]
+                count += 1
+        if count == size:
+            return count
+    left = total
+    for k in range(count):
+        starts[k] = prefix[begin + slots[k] - 1] if slots[k] > 0 else 0.0
+        masses[k] = prefix[begin + slots[k]] - starts[k]
+        left -= masses[k]
+    for attempt in range(2 * size + 8):  # K, but for a point that rounding puts on a chosen edge
+        if count == size or left <= total * _LEAST_MASS:
+            break
+        point = uniform(row, length + 2 * size + attempt) * left
+        place = 0
+        while place < count and point >= starts[place]:
+            point += masses[place]
+            place += 1
+        if point >= total:
+            continue
+        slot = _search(prefix, begin, end-1, point) - begin
+        if (place > 0 and slots[place - 1] == slot) or (place < count and slots[place] == slot):
+            continue
+        for i in range(count, place, -1):
+            slots[i], starts[i], masses[i] = slots[i - 1], starts[i - 1], masses[i - 1]
+        slots[place] = slot
+        starts[place] = prefix[begin + slot - 1] if slot > 0 else 0.0
+        masses[place] = prefix[begin + slot] - starts[place]
+        left -= masses[place]
+        count += 1
+    if count < size:
+        chosen = slots[:count].copy()
+        rest = weights[begin:end].copy()
+        rest[chosen] = 0.0
+        more = _reservoir(rest, True, WEIGHTED, row, 0, length, size - count, keys, bits, lower, slots, limits)
+        slots[more : more + count] = chosen
+        count += more
+        slots[:count].sort()
+    return count
+
+
+@kernel(fastmath=False)
+def sum_rows(indptr, weights, first, last, prefix, guide):  # type: ignore[no-untyped-def]
+    """Running sums of the weights within rows first..last and their guides; the first bad row, or −1.
+
+    Entry b of the guide of a row is its slot at share b / buckets of its mass.
+    """
+    for node in range(first, last):
+        begin, end = indptr[node], indptr[node + 1]
+        total = 0.0
+        slot_last = 0
+        for edge in range(begin, end):
+            weight = np.float64(weights[edge])
+            if not 0.0 <= weight < np.inf:
+                return node
+            if total + weight > total:
+                slot_last = edge - begin
+            total += weight
+            prefix[edge] = total
+        start = _guide_start(node, begin)
+        buckets = (end - begin + _STRIDE - 1) // _STRIDE
+        slot = 0
+        for bucket in range(buckets):
+            while slot < slot_last and prefix[begin + slot] <= total * bucket / buckets:
+                slot += 1
+            guide[start + bucket] = slot
+        guide[start + buckets] = slot_last
+    return -1
+
+
 @kernel(fastmath=False)
 def draw_rows(  # type: ignore[no-untyped-def]
-    indptr, source, edge_type, weights, use_weights, nodes, whole, first, last,
+    indptr, source, edge_type, weights, use_weights, prefix, guide, nodes, whole, first, last,
     strategy, repeat, mixed_key, neighbors, types, edge_id,
 ):  # fmt: skip
     """Fills rows first..last of the three [N, K] outputs; returns the first row with a bad weight, or −1."""
@@ -142,6 +270,10 @@ def draw_rows(  # type: ignore[no-untyped-def]
         row = row_key(mixed_key, node)
         if end - begin <= degree:
             count = _all_drawable(weights, use_weights, begin, end, slots)
+        elif prefix.size and end - begin >= _LONG_ROW * degree:
+            count = _one_by_one(
+                weights, prefix, guide, _guide_start(node, begin), row, begin, end, degree, keys, bits, lower, slots, limits
+            )
         else:
             count = _reservoir(
                 weights, use_weights, strategy, row, begin, end, degree, keys, bits, lower, slots, limits
@@ -150,10 +282,10 @@ def draw_rows(  # type: ignore[no-untyped-def]
             return i
         for k in range(count):
             edge = begin + slots[k]
-            neighbors[i, k], types[i, k], edge_id[i, k] = source[edge], edge_type[edge], edge
+            edge_id[i, k] = edge
         if count == 0 or not repeat:
             for k in range(count, degree):
-                neighbors[i, k], types[i, k], edge_id[i, k] = -1, 0, -1
+                edge_id[i, k] = -1
         elif count < degree:
             total = 0.0
             for k in range(count):
@@ -165,29 +297,10 @@ def draw_rows(  # type: ignore[no-untyped-def]
                 pick = 0
                 while pick < count - 1 and cumulative[pick] <= at:
                     pick += 1
-                neighbors[i, k], types[i, k], edge_id[i, k] = (
-                    neighbors[i, pick],
-                    types[i, pick],
-                    edge_id[i, pick],
-                )
+                edge_id[i, k] = edge_id[i, pick]
+    for i in range(first, last):
+        for k in range(degree):
+            edge = edge_id[i, k]
+            neighbors[i, k] = source[edge] if edge >= 0 else -1
+            types[i, k] = edge_type[edge] if edge >= 0 else 0
     return -1
-
-
-@kernel(fastmath=False)
-def relabel(neighbors, local_id, n_id, num_known, out):  # type: ignore[no-untyped-def]
-    """Local ids of `neighbors` in order of first appearance; returns how many nodes are known afterwards.
-
-    local_id [num_nodes] holds local id + 1, 0 = not seen yet; n_id is its inverse. Both are extended.
-    """
-    flat, flat_out = neighbors.reshape(-1), out.reshape(-1)
-    for i in range(flat.size):
-        node = flat[i]
-        if node < 0:
-            flat_out[i] = -1
-            continue
-        if local_id[node] == 0:
-            n_id[num_known] = node
-            num_known += 1
-            local_id[node] = num_known
-        flat_out[i] = local_id[node] - 1
-    return num_known

@@ -12,12 +12,13 @@ from torch import Tensor
 from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable
 from graphgps_ext.sampling.compiled import has_numba
 from graphgps_ext.sampling.neighbors_torch import draw_torch
+from graphgps_ext.sampling.prefix import PrefixWeights
 from graphgps_ext.sampling.strategies import FILLS, STRATEGIES
 
 
 def sample_neighbors(
     graph: InNeighbors,
-    weights: Tensor | None,
+    weights: Tensor | PrefixWeights | None,
     degree: int,
     *,
     strategy: str,
@@ -51,15 +52,20 @@ def sample_neighbors(
     Raises:
         ValueError: on a bad argument, or if a weight of a row asked for is negative, NaN or infinite.
     """
+    prefix = None
+    if isinstance(weights, PrefixWeights):
+        weights, prefix = weights.weights, (weights.prefix, weights.guide)
     _check(graph, weights, degree, strategy, fill, nodes)
     if strategy == 'uniform':
         weights = None
+    if strategy != 'weighted':
+        prefix = None
     if graph.indptr.is_cuda or not has_numba():
         drawn = draw_torch(graph, weights, degree, strategy, fill, key, nodes)
     else:
         from graphgps_ext.sampling.neighbors_numba import draw_numba
 
-        drawn = draw_numba(graph, weights, degree, strategy, fill, key, nodes)
+        drawn = draw_numba(graph, weights, prefix, degree, strategy, fill, key, nodes)
     neighbors, edge_type, edge_id = drawn
     return NeighborTable(neighbors, edge_type, graph.num_sources, edge_id)
 

@@ -18,6 +18,7 @@ WORK_PER_CHUNK = 16_384  # edges; some 0.2 ms, below which a further thread cost
 def draw_numba(
     graph: InNeighbors,
     weights: Tensor | None,
+    prefix: Tensor | None,
     degree: int,
     strategy: str,
     fill: str,
@@ -36,6 +37,8 @@ def draw_numba(
         graph.edge_type.numpy(),
         np.empty(0, np.float32) if weights is None else weights.detach().contiguous().numpy(),
         weights is not None,
+        np.empty(0) if prefix is None else prefix[0].numpy(),
+        np.empty(0, np.int32) if prefix is None else prefix[1].numpy(),
         np.empty(0, np.int64) if nodes is None else nodes.contiguous().numpy(),
         nodes is None,
     )

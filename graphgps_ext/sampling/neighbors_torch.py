@@ -60,8 +60,8 @@ def _chunks(length: Tensor, chunk_edges: int) -> list[tuple[int, int]]:
     if not length.numel():
         return []
     end = length.cumsum(0)
-    inner = torch.arange(chunk_edges, int(end[-1]) + 1, chunk_edges, device=end.device)
-    inner = torch.searchsorted(end, inner, right=True)
+    full = torch.arange(1, int(end[-1]) // chunk_edges + 1, device=end.device) * chunk_edges
+    inner = torch.searchsorted(end, full, right=True)
     steps = torch.arange(0, length.numel(), CHUNK_ROWS, device=end.device)
     bounds = torch.cat([steps, inner, inner.new_tensor([length.numel()])]).unique().tolist()
     return list(itertools.pairwise(bounds))

@@ -37,7 +37,7 @@ class NumbaRelabeler(Relabeler):
         self._local_id = np.zeros(num_nodes, np.int64)  # local id + 1; 0 = not met yet
 
     def add(self, nodes: Tensor) -> Tensor:
-        from graphgps_ext.sampling.kernels import relabel
+        from graphgps_ext.sampling.relabel_kernel import relabel
 
         known = self.n_id.numel()
         n_id = torch.empty(known + min(nodes.numel(), self.num_nodes - known), dtype=torch.int64)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytorch_lightning as pl
+import torch
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.utils.comp_budget import params_count
@@ -26,13 +27,18 @@ def temperature(epoch: int, *, decay: float, minimum: float, hold: int) -> float
     return 1.0 if epoch < hold else max(minimum, decay ** (epoch - hold))
 
 
-class EpochSeed(pl.Callback):
-    """Makes the random state of an epoch a function of (seed, epoch), so that a resumed run repeats it."""
+class BatchSeed(pl.Callback):
+    """Makes the random state of a training step a function of (seed, epoch, batch): a resumed run repeats it.
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Seeds torch, numpy and Python (dropout is what remains to be seeded: draws have keys)."""
-        key = stream_key(cfg.seed, trainer.current_epoch, trainer.global_rank)
-        pl.seed_everything(key % 2**32, verbose=False)
+    Per step, not per epoch: a data loader takes a random number when its iterator is made, which happens at
+    another moment in the first epoch after a resume than in all others.
+    """
+
+    def on_train_batch_start(
+        self, trainer: pl.Trainer, pl_module: pl.LightningModule, batch: Any, batch_idx: int
+    ) -> None:
+        """Seeds torch (dropout is what remains to be seeded: draws have keys, shuffles a generator)."""
+        torch.manual_seed(stream_key(cfg.seed, trainer.current_epoch, batch_idx, trainer.global_rank))
 
 
 class TemperatureSchedule(pl.Callback):
@@ -63,7 +69,7 @@ class EpochRecord(pl.Callback):
         self.best = -math.inf
         self.durations: list[float] = []
 
-    def on_fit_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+    def on_train_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Opens the progress bar; a resumed run forgets what it recorded after its checkpoint."""
         first = trainer.current_epoch
         if trainer.is_global_zero:

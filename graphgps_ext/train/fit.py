@@ -17,7 +17,7 @@ from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.utils.comp_budget import params_count
 
-from graphgps_ext.train.callbacks import SELECTION, EpochRecord, EpochSeed
+from graphgps_ext.train.callbacks import SELECTION, BatchSeed, EpochRecord
 from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
 from graphgps_ext.train.metrics import best_metric, build_metrics, probabilities
 from graphgps_ext.train.module import SPLITS, NodeClassifier
@@ -77,7 +77,7 @@ def fit(
         log_every_n_steps=1,
         use_distributed_sampler=False,
         logger=TensorBoardLogger(run_dir, name='', version='', default_hp_metric=False),
-        callbacks=[EpochSeed(), *callbacks, EpochRecord(run_dir, select_from), best, last],
+        callbacks=[BatchSeed(), *callbacks, EpochRecord(run_dir, select_from), best, last],
         plugins=[AtomicCheckpointIO()],
         enable_progress_bar=False,
         enable_model_summary=False,

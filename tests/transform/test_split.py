@@ -35,7 +35,10 @@ def test_random_split_of_the_grid_is_50_25_25() -> None:
 
 @settings(deadline=None, max_examples=60)
 @given(
-    num_nodes=st.integers(12, 200), train=st.floats(0.2, 0.6), val=st.floats(0.1, 0.3), seed=st.integers(0, 99)
+    num_nodes=st.integers(12, 200),
+    train=st.floats(0.2, 0.6),
+    val=st.floats(0.1, 0.3),
+    seed=st.integers(0, 99),
 )
 def test_random_split_puts_each_candidate_into_one_part(
     num_nodes: int, train: float, val: float, seed: int

@@ -60,9 +60,9 @@ def load_data(
 
     Returns:
         Data with x [N, F] float32; y [N] int64 with classes from 0 and -1 = no label, or [N, tasks] float32
-        with NaN = no label; edge_index [2, E] int64 as in the source, directed or not, with the self-loops and
-        duplicates that it has; train_mask, val_mask, test_mask [N] or [N, S] bool where there are fixed
-        splits; edge_attr [E, D] float32 where the source has it.
+        with NaN = no label; edge_index [2, E] int64 as in the source, directed or not, self-loops and
+        duplicates included; train_mask, val_mask, test_mask [N] or [N, S] bool where there are fixed splits;
+        edge_attr [E, D] float32 where the source has it.
 
     Raises:
         ValueError: for an unknown name, or a source that cannot be read or holds what the above excludes.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import socket
 import tempfile
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from uuid import uuid4
 
 TIMEOUT_SECONDS = 20.0  # of silence on one connection, not of the whole download
 
@@ -31,23 +31,15 @@ def staging_folder(inside: Path | None = None) -> Iterator[Path]:
 
 @contextmanager
 def made_folder(folder: Path) -> Iterator[None]:
-    """Makes a folder with its parents; on failure removes those it made that are empty.
-
-    Raises:
-        OSError: if the folder cannot be made or written.
-    """
+    """Makes a folder with its parents; on failure removes those it made that are empty."""
     absent = [path for path in (folder, *folder.parents) if not path.exists()]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         yield
-    except BaseException as error:
+    except BaseException:
         with suppress(OSError):  # a folder with files in it stays
             for path in absent:
                 path.rmdir()
-        if isinstance(error, PermissionError):
-            raise PermissionError(
-                f'cannot write to {folder} ({error}); set dataset.dir to a folder that may be written'
-            ) from error
         raise
 
 
@@ -55,19 +47,24 @@ def publish(files: Iterable[Path], folder: Path) -> None:
     """Copies whole files into `folder`, each under its name at once; files that are there already stay.
 
     Raises:
-        OSError: if the folder cannot be written; nothing incomplete remains then.
+        OSError: if the folder cannot be written or is full; nothing incomplete remains then.
     """
-    part = folder / f'.download-{os.getpid()}.part'
-    with made_folder(folder):
-        for file in files:
-            if (folder / file.name).exists():
-                continue
-            try:
-                shutil.copyfile(file, part)
-                part.replace(folder / file.name)
-            except BaseException:
-                part.unlink(missing_ok=True)
-                raise
+    part = folder / f'.download-{uuid4().hex}.part'
+    try:
+        with made_folder(folder):
+            for file in files:
+                if (folder / file.name).exists():
+                    continue
+                try:
+                    shutil.copyfile(file, part)
+                    part.replace(folder / file.name)
+                finally:
+                    part.unlink(missing_ok=True)
+    except OSError as error:
+        raise OSError(
+            f'cannot write the downloaded files to {folder} ({error}); '
+            f'set dataset.dir to a folder that may be written and has room'
+        ) from error
 
 
 def absent_files(folder: Path, names: Iterable[str]) -> list[str]:

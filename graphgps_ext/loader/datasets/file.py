@@ -74,7 +74,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
 
 def _read_pt(path: Path) -> dict[str, Any]:
     try:
-        with torch.serialization.safe_globals([Data, DataEdgeAttr, DataTensorAttr, GlobalStorage]):
+        with torch.serialization.safe_globals(_parts_of_data()):
             content = torch.load(path, map_location='cpu', weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
         raise ValueError(
@@ -88,6 +88,18 @@ def _read_pt(path: Path) -> dict[str, Any]:
             f'{path} needs a dict of tensors or a PyG Data, got {type(content).__name__}; {HOW_TO_SAVE}'
         )
     return content
+
+
+def _parts_of_data() -> list[Any]:
+    """What a stored PyG Data consists of besides tensors, less what may be loaded anyway.
+
+    `safe_globals` takes away at its end what it was given, so it must not get what others have added.
+    """
+    return [
+        part
+        for part in (Data, DataEdgeAttr, DataTensorAttr, GlobalStorage)
+        if part not in torch.serialization.get_safe_globals()
+    ]
 
 
 def _check_keys(tensors: dict[str, Any], source: str) -> None:

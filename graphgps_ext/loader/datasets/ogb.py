@@ -10,7 +10,6 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
-import pandas as pd
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -95,11 +94,15 @@ def _read(folder: Path, split_folder: str, *, both_directions: bool) -> Data:
 
 
 def _column_table(path: Path) -> Tensor:
+    import pandas as pd
+
     return torch.from_numpy(pd.read_csv(path, compression='gzip', header=None).to_numpy(copy=True))
 
 
 def _info(name: str) -> dict[str, str]:
     """OGB's own facts on a data set: its `master.csv` has a column for each."""
+    import pandas as pd
+
     ogb_folder = Path(_import_ogb().__file__ or '').parent
     master = pd.read_csv(ogb_folder / 'nodeproppred' / 'master.csv', index_col=0, keep_default_na=False)
     return {str(key): str(value) for key, value in master[name].items()}
@@ -108,7 +111,7 @@ def _info(name: str) -> dict[str, str]:
 def _import_ogb() -> ModuleType:
     """Imports ogb without the thread that asks the package index for a newer version.
 
-    OGB tolerates that its dependency `outdated` is absent, and a None in `sys.modules` says so for the import.
+    OGB tolerates that its dependency `outdated` is absent, which a None in `sys.modules` pretends meanwhile.
     """
     hide = 'ogb' not in sys.modules and 'outdated' not in sys.modules
     if hide:
@@ -116,7 +119,7 @@ def _import_ogb() -> ModuleType:
     try:
         import ogb
     except ImportError as error:
-        raise ImportError(f'dataset.format OGB needs ogb (pip install ogb): {error}') from error
+        raise ImportError(f'dataset.format OGB needs the package ogb ({error})') from error
     finally:
         if hide:
             del sys.modules['outdated']
@@ -128,4 +131,8 @@ def _download(url: str, unpacked_name: str, folder: Path) -> None:
 
     with made_folder(folder.parent), staging_folder(inside=folder.parent) as staged:
         extract_zip(download_url(url, str(staged)), str(staged))
-        (staged / unpacked_name).replace(folder)
+        try:
+            (staged / unpacked_name).replace(folder)
+        except OSError:
+            if not folder.exists():  # else another process was faster
+                raise

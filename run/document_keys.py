@@ -1,0 +1,234 @@
+"""Writes the reference of names, keys and data sets into the README: python run/document_keys.py [--check]
+
+Everything in it is read from the package: names from GraphGym's registries, with the first paragraph of their
+docstrings; keys from the config groups, with the comment above each; data sets from the tables in the
+docstrings of graphgps_ext/loader/datasets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import inspect
+import io
+import re
+import sys
+import textwrap
+import tokenize
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from yacs.config import CfgNode
+
+with warnings.catch_warnings():
+    warnings.simplefilter('ignore', FutureWarning)  # of a third party's import
+    from torch_geometric.graphgym import register
+
+    import graphgps_ext  # noqa: F401  (fills the registries)
+    from graphgps_ext.config import GROUPS
+    from graphgps_ext.loader import datasets
+
+README = Path(__file__).resolve().parent.parent / 'README.md'
+BEGIN, END = '<!-- keys: begin -->', '<!-- keys: end -->'
+
+# What selects a name of each registry, in the order of the page.
+SELECTED_BY = {
+    'train': '`train.mode` (with `run/main.py`)',
+    'network': '`model.type`',
+    'layer': '`gnn.layer_type` (with `model.type: gnn`)',
+    'head': '`gnn.head`',
+    'node_encoder': '`dataset.node_encoder_name`',
+    'edge_encoder': '`dataset.edge_encoder_name`',
+    'loader': 'every `dataset.format` below',
+    'optimizer': '`optim.optimizer`',
+    'scheduler': '`optim.scheduler`',
+    'loss': '`model.loss_fun`',
+    'metric': '`custom_metrics`',
+    'stage': '`gnn.stage_type`',
+    'pooling': '`model.graph_pooling`',
+    'act': '`gnn.act`',
+    'config': 'always (keys below)',
+}
+NOT_SELECTED = {'spex_attention_scores': 'used by `model.type: spex_estimator`'}
+
+
+@dataclass(frozen=True)
+class Key:
+    """A config key: dotted name, default value, and the comment above it in the source."""
+
+    name: str
+    default: Any
+    comment: str
+
+
+def registered_names() -> Iterator[tuple[str, str, Any]]:
+    """(registry, name, object) of everything this package put into GraphGym's registries.
+
+    Raises:
+        ValueError: for a registry that `SELECTED_BY` does not know.
+    """
+    found = {
+        attribute.removesuffix('_dict'): {
+            name: thing
+            for name, thing in content.items()
+            if getattr(thing, '__module__', '').split('.')[0] == 'graphgps_ext'
+        }
+        for attribute, content in vars(register).items()
+        if attribute.endswith('_dict') and isinstance(content, dict)
+    }
+    unknown = [registry for registry, names in found.items() if names and registry not in SELECTED_BY]
+    if unknown:
+        raise ValueError(f'SELECTED_BY needs an entry for each registry in use, got none for {unknown}')
+    for registry in SELECTED_BY:
+        for name, thing in sorted(found.get(registry, {}).items()):
+            yield registry, name, thing
+
+
+def summary(thing: Any) -> str:
+    """The first paragraph of the docstring, on one line.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    text = inspect.getdoc(thing)
+    if not text:
+        raise ValueError(f'{thing!r} needs a docstring, got none')
+    return ' '.join(text.split('\n\n')[0].split())
+
+
+def config_keys(group: Callable[[CfgNode], None]) -> list[Key]:
+    """The keys that a config group adds, in the order of its source.
+
+    Raises:
+        ValueError: if a key has no comment of its own, or is not written as `cfg.group.key = value`.
+    """
+    live = CfgNode()
+    group(live)
+    source = textwrap.dedent(inspect.getsource(group))
+    comments = _comment_lines(source)
+    function = ast.parse(source).body[0]
+    assert isinstance(function, ast.FunctionDef)
+    keys = []
+    for statement in function.body:
+        if not (isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Attribute)):
+            continue
+        name = ast.unparse(statement.targets[0]).partition('.')[2]
+        first = statement.lineno
+        while first - 1 in comments:
+            first -= 1
+        comment = ' '.join(comments[line] for line in range(first, statement.lineno))
+        if not comment:
+            raise ValueError(f'{name} needs a comment on the line above it in {group.__module__}, got none')
+        keys.append(Key(name, _value(live, name), comment))
+    added = set(_names(live))
+    if added != {key.name for key in keys}:
+        hidden = sorted(added.symmetric_difference(key.name for key in keys))
+        raise ValueError(f'{group.__module__} needs `cfg.group.key = value` for each key, not so: {hidden}')
+    return keys
+
+
+def _comment_lines(source: str) -> dict[int, str]:
+    """Line number to text, for lines that hold nothing but a comment."""
+    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
+    return {
+        token.start[0]: token.string.lstrip('# ')
+        for token in tokens
+        if token.type == tokenize.COMMENT and not token.line[: token.start[1]].strip()
+    }
+
+
+def _names(node: CfgNode, prefix: str = '') -> Iterator[str]:
+    for name, value in node.items():
+        if isinstance(value, CfgNode):
+            yield from _names(value, f'{prefix}{name}.')
+        else:
+            yield f'{prefix}{name}'
+
+
+def _value(node: CfgNode, name: str) -> Any:
+    for part in name.split('.'):
+        node = node[part]
+    return node
+
+
+def docstring_table(thing: Any) -> list[str]:
+    """The lines of the table in a docstring.
+
+    Raises:
+        ValueError: if there is none.
+    """
+    lines = [line for line in (inspect.getdoc(thing) or '').splitlines() if line.startswith('|')]
+    if not lines:
+        raise ValueError(f'the docstring of {thing.__name__} needs a table, got none')
+    return [re.sub(r':\w+:(`\w+`)', r'\1', line) for line in lines]
+
+
+def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
+    lines = [' | '.join(header), '|'.join('---' for _ in header)]
+    lines += [' | '.join(cell.replace('|', r'\|') for cell in row) for row in rows]
+    return [f'|{line}|' if set(line) <= {'-', '|'} else f'| {line} |' for line in lines]
+
+
+def _shown(value: Any) -> str:
+    return f'`{value}`' if isinstance(value, str) and value else f'`{value!r}`'
+
+
+def reference() -> str:
+    """The reference, as Markdown."""
+    names = [
+        (f'`{name}`', NOT_SELECTED.get(name, SELECTED_BY[registry]), registry, summary(thing))
+        for registry, name, thing in registered_names()
+    ]
+    lines = ['### Names', '']
+    lines += _table(('name', 'selected by', 'registry', 'what it is'), names)
+    lines += ['', '### Keys', '']
+    lines += ["Beside GraphGym's own. Defaults are those of an empty config file.", '']
+    for group in GROUPS.values():
+        rows = [
+            (f'`{key.name}`', type(key.default).__name__, _shown(key.default), key.comment)
+            for key in config_keys(group)
+        ]
+        lines += [f'**{summary(sys.modules[group.__module__])}**', '']
+        lines += [*_table(('key', 'type', 'default', 'meaning'), rows), '']
+    lines += ['### Data sets', '', *docstring_table(datasets), '']
+    lines += [f'### A graph of your own: `{datasets.load_file.__name__}`', '']
+    lines += [summary(datasets.load_file), '', *docstring_table(datasets.load_file)]
+    return '\n'.join(lines)
+
+
+def with_reference(text: str) -> str:
+    """The text of a README with the reference between its markers.
+
+    Raises:
+        ValueError: if it does not have each marker once, in order.
+    """
+    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+        raise ValueError(f'the README needs the lines {BEGIN} and {END} once each, in this order')
+    before, rest = text.split(BEGIN)
+    after = rest.split(END)[1]
+    note = '<!-- Written by run/document_keys.py from docstrings and config comments: edit those. -->'
+    return f'{before}{BEGIN}\n{note}\n\n{reference()}\n\n{END}{after}'
+
+
+def main() -> None:
+    """Writes the reference, or only checks that it is current."""
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('--check', action='store_true', help='write nothing; fail if it is not current')
+    parser.add_argument('--readme', type=Path, default=README, help='the file with the markers')
+    args = parser.parse_args()
+    old = args.readme.read_text(encoding='utf-8')
+    try:
+        new = with_reference(old)
+    except ValueError as error:
+        sys.exit(f'error: {error}')
+    if args.check and new != old:
+        sys.exit(f'{args.readme.name} is not current: run python run/document_keys.py and commit the result')
+    if new != old:
+        args.readme.write_text(new, encoding='utf-8')
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,47 @@
+"""Comparison of an implementation with the float64 loop oracle, outputs and every gradient."""
+
+from __future__ import annotations
+
+import torch
+from cases import Case
+from oracles import loop_attention
+from torch import Tensor
+
+NAMES = ('query', 'key', 'value', 'type_scale', 'type_bias', 'edge_bias')
+
+
+def outcome(case: Case, implementation: str, grad: Tensor) -> dict[str, Tensor]:
+    """Output, weights and gradients by name."""
+    out, weights = case.run(implementation)
+    assert not weights.requires_grad
+    grads = torch.autograd.grad(out, case.inputs, grad)
+    return {'out': out.detach(), 'weights': weights, **dict(zip(NAMES, grads, strict=False))}
+
+
+def expected(case: Case, grad: Tensor) -> dict[str, Tensor]:
+    """The same from the oracle, in float64."""
+    q, k, v, scale, bias = case.inputs[:5]
+    out, weights = loop_attention(q, k, v, case.neighbors, scale, bias, **case.keywords())
+    if not out.requires_grad:  # no edges at all
+        out.requires_grad_()
+    grads = torch.autograd.grad(out, case.inputs, grad.to(out.dtype), allow_unused=True)
+    found = [torch.zeros_like(x) if g is None else g for g, x in zip(grads, case.inputs, strict=True)]
+    return {'out': out.detach(), 'weights': weights, **dict(zip(NAMES, found, strict=False))}
+
+
+def assert_matches_oracle(case: Case, implementation: str, tolerance: float = 1e-5) -> None:
+    """Every error is at most `tolerance` times the norm of the true value, plus that of a typical entry.
+
+    A sharp temperature multiplies the rounding error of the logits themselves (float32's 6e-8 times their
+    size), in any implementation: hence the factor 1 / temperature.
+    """
+    out_shape = case.inputs[0].shape
+    grad = torch.randn(out_shape, generator=torch.Generator().manual_seed(1), dtype=case.inputs[0].dtype)
+    truth = expected(case, grad)
+    found = outcome(case, implementation, grad)
+    allowed = tolerance * max(1.0, 1 / case.temperature)
+    for name, true in truth.items():
+        x = found[name]
+        assert x.shape == true.shape, name
+        error = (x.double() - true.double()).norm()
+        assert error <= allowed * (true.double().norm() + 1.0), f'{name}: {error} of {true.norm()}'

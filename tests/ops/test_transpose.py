@@ -1,0 +1,72 @@
+"""The transpose of CSR graphs and tables, by both of its implementations."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from cases import csr, table
+from oracles import edge_list
+
+from graphgps_ext.ops import InNeighbors, NeighborTable, transpose as module
+from graphgps_ext.ops.transpose import transpose
+
+
+def by_source(graph: InNeighbors | NeighborTable) -> list[list[tuple[int, int, int]]]:
+    """For each source its out-edges as (target, edge id, type), ascending by edge."""
+    rows: list[list[tuple[int, int, int]]] = [[] for _ in range(graph.num_sources)]
+    for i, edges in enumerate(edge_list(graph)):
+        for j, t, e in edges:
+            rows[j].append((i, e, t))
+    return rows
+
+
+@pytest.mark.parametrize('numba', [True, False])
+@pytest.mark.parametrize('kind', ['csr', 'table', 'empty'])
+def test_transpose_lists_the_out_edges_of_each_source_in_order(
+    numba: bool, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if not numba:
+        monkeypatch.setattr(module, 'find_spec', lambda name: None)
+    g = torch.Generator().manual_seed(0)
+    graph = {'csr': csr([3, 0, 7, 1], 5, 3, g), 'table': table(6, 4, 5, 3, g), 'empty': csr([], 3, 3, g)}[
+        kind
+    ]
+    if isinstance(graph, NeighborTable):
+        indptr, source = None, graph.neighbors
+    else:
+        indptr, source = graph.indptr, graph.source
+    ptr, target, edge_id, types = transpose(
+        indptr, source, graph.edge_type, graph.num_sources, with_edge_id=True
+    )
+    found = [
+        list(zip(target[a:b].tolist(), edge_id[a:b].tolist(), types[a:b].tolist(), strict=True))
+        for a, b in zip(ptr[:-1].tolist(), ptr[1:].tolist(), strict=True)
+    ]
+    assert found == by_source(graph)
+    assert (target.dtype, edge_id.dtype, types.dtype) == (torch.int32, torch.int32, torch.int8)
+
+
+def test_transpose_of_a_large_graph_does_not_depend_on_the_number_of_threads() -> None:
+    g = torch.Generator().manual_seed(0)
+    graph = csr(torch.randint(0, 400, (4000,), generator=g).tolist(), 300, 3, g)
+    threads = torch.get_num_threads()
+    results = []
+    for n in (1, 3):
+        torch.set_num_threads(n)
+        results.append(
+            transpose(graph.indptr, graph.source, graph.edge_type, graph.num_sources, with_edge_id=True)
+        )
+    torch.set_num_threads(threads)
+    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    order = torch.argsort(graph.source, stable=True)
+    assert torch.equal(results[0][2].long(), order)
+
+
+def test_a_graph_keeps_the_transpose_it_was_given() -> None:
+    graph = csr([3, 1, 2], 4, 3, torch.Generator().manual_seed(0)).with_out_neighbors()
+    assert graph.with_out_neighbors() is graph
+    assert graph.out is not None
+    moved = graph.to('cpu').out
+    assert moved is not None
+    assert moved.edge_type is not None
+    assert torch.equal(moved.edge_type, graph.edge_type[graph.out.edge_id.long()])

@@ -1,0 +1,141 @@
+from collections.abc import Callable
+
+import hypothesis.strategies as st
+import pytest
+import torch
+from hypothesis import HealthCheck, given, settings
+from sampling_oracles import graph_of_rows, layered_neighborhood_oracle
+from torch import Tensor
+
+from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable
+from graphgps_ext.sampling import (
+    LayeredNeighborhood,
+    layered_neighborhood,
+    sample_neighbors,
+    stream_key,
+)
+
+
+def drawer(graph: InNeighbors, degrees: list[int], key: int) -> Callable[[int, Tensor], NeighborTable]:
+    def draw(layer: int, nodes: Tensor) -> NeighborTable:
+        return sample_neighbors(
+            graph,
+            None,
+            degrees[layer],
+            strategy='uniform',
+            fill='mask',
+            key=stream_key(key, layer),
+            nodes=nodes,
+        )
+
+    return draw
+
+
+@st.composite
+def graphs(draw: st.DrawFn) -> InNeighbors:
+    num_nodes = draw(st.integers(1, 25))
+    row = st.lists(st.integers(0, num_nodes - 1), max_size=8)
+    return graph_of_rows(draw(st.lists(row, min_size=num_nodes, max_size=num_nodes)))
+
+
+@given(data=st.data(), graph=graphs(), degrees=st.lists(st.integers(1, 5), max_size=4))
+@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_walk_equals_dictionary_oracle(implementation: str, data: st.DataObject, graph, degrees):
+    nodes = st.integers(0, graph.num_nodes - 1)
+    seeds = data.draw(st.lists(nodes, unique=True))
+    draw = drawer(graph, degrees, key=data.draw(st.integers(0, 1000)))
+    walk = layered_neighborhood(torch.tensor(seeds, dtype=torch.int64), draw, len(degrees), graph.num_nodes)
+    n_id, tables = layered_neighborhood_oracle(seeds, draw, len(degrees))
+    if walk.num_seeds < graph.num_nodes:  # else n_id is the same, but nothing is appended
+        assert [table.neighbors.tolist() for table in walk.layers] == tables
+    assert walk.n_id.tolist() == n_id
+    # seeds first and no node twice
+    assert walk.n_id[: len(seeds)].tolist() == seeds
+    assert walk.n_id.unique().numel() == walk.n_id.numel()
+    # each row holds what was drawn for its node, in the same slots, and stays within its layer's nodes
+    for layer, table in enumerate(walk.layers):
+        rows = walk.n_id[: walk.num_nodes[layer + 1]]
+        drawn = draw(layer, rows)
+        taken = table.neighbors >= 0
+        assert (table.neighbors < walk.num_nodes[layer]).all()
+        assert torch.equal(taken, drawn.neighbors >= 0)
+        assert torch.equal(walk.n_id[table.neighbors[taken].long()], drawn.neighbors[taken].long())
+        assert torch.equal(table.edge_type, drawn.edge_type)
+        assert torch.equal(table.edge_id, drawn.edge_id)
+
+
+@given(graph=graphs(), degrees=st.lists(st.integers(1, 5), min_size=1, max_size=3))
+@settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_all_nodes_as_seeds_equal_the_general_case(
+    implementation: str, graph: InNeighbors, degrees: list[int]
+):
+    draw = drawer(graph, degrees, key=7)
+    num_nodes = graph.num_nodes
+    quick = layered_neighborhood(torch.arange(num_nodes), draw, len(degrees), num_nodes)
+    # one node more in the whole graph: the seeds are no longer all nodes, so the general case relabels
+    general = layered_neighborhood(torch.arange(num_nodes), draw, len(degrees), num_nodes + 1)
+    assert torch.equal(quick.n_id, general.n_id)
+    assert quick.num_nodes == general.num_nodes
+    for one, other in zip(quick.layers, general.layers, strict=True):
+        assert torch.equal(one.neighbors, other.neighbors)
+        assert torch.equal(one.edge_id, other.edge_id)
+        assert one.num_sources == other.num_sources
+
+
+def test_all_nodes_in_another_order_keep_that_order(implementation: str):
+    graph = graph_of_rows([[1], [2], [0]])
+    walk = layered_neighborhood(torch.tensor([2, 0, 1]), drawer(graph, [1], 0), 1, 3)
+    assert walk.n_id.tolist() == [2, 0, 1]
+    assert walk.layers[0].neighbors.tolist() == [[1], [2], [0]]
+
+
+def test_a_path_worked_by_hand(implementation: str):
+    """0 <- 1 <- 2 <- 3, seeds 0: each layer adds one node, and a node without in-edges has an empty row."""
+    graph = graph_of_rows([[1], [2], [3], []])
+    walk = layered_neighborhood(torch.tensor([0]), drawer(graph, [2, 2, 2, 2], 0), 4, 4)
+    assert walk.n_id.tolist() == [0, 1, 2, 3]
+    assert walk.num_nodes == (4, 4, 3, 2, 1)
+    assert walk.layers[3].neighbors.tolist() == [[1, -1]]
+    assert walk.layers[0].neighbors.tolist() == [[1, -1], [2, -1], [3, -1], [-1, -1]]
+
+
+@pytest.mark.parametrize(
+    ('seeds', 'message'),
+    [
+        ([1, 2, 1], r'seeds must be distinct, got 3 with 2 different ones'),
+        ([0, 0, 2], r'seeds must be distinct, got 3 with 2'),
+        ([3], r'seeds must lie in \[0, 3\), got 3 to 3'),
+        ([-1, 0], r'seeds must lie in \[0, 3\), got -1 to 0'),
+    ],
+)
+def test_bad_seeds_are_named(implementation: str, seeds: list[int], message: str):
+    graph = graph_of_rows([[1], [2], [0]])
+    with pytest.raises(ValueError, match=message):
+        layered_neighborhood(torch.tensor(seeds), drawer(graph, [1], 0), 1, 3)
+
+
+def test_seeds_of_another_dtype_are_refused():
+    graph = graph_of_rows([[1], [0]])
+    with pytest.raises(ValueError, match=r'seeds needs one dimension and dtype int64, got \[1\] torch.int32'):
+        layered_neighborhood(torch.tensor([0], dtype=torch.int32), drawer(graph, [1], 0), 1, 2)
+
+
+def _table(num_rows: int, num_sources: int) -> NeighborTable:
+    empty = torch.full((num_rows, 2), -1, dtype=torch.int32)
+    return NeighborTable(empty, torch.zeros(num_rows, 2, dtype=torch.int8), num_sources)
+
+
+@pytest.mark.parametrize(
+    ('n_id', 'layers', 'num_nodes', 'message'),
+    [
+        (torch.arange(3).int(), (), (3,), r'n_id needs one dimension and dtype int64, got \[3\] torch.int32'),
+        (torch.arange(3), (_table(2, 3),), (3,), r'num_nodes needs 2 entries, got 1'),
+        (torch.arange(3), (_table(2, 3),), (4, 2), r'num_nodes\[0\] must be 3, the size of n_id, got 4'),
+        (torch.arange(3), (_table(4, 3),), (3, 4), r'num_nodes must not increase, got \(3, 4\)'),
+        (torch.arange(3), (_table(2, 3),), (3, 1), r'layer 0 needs 1 rows over 3 nodes, got 2 rows over 3'),
+        (torch.arange(3), (_table(2, 9),), (3, 2), r'layer 0 needs 2 rows over 3 nodes, got 2 rows over 9'),
+    ],
+)
+def test_a_neighborhood_checks_its_contract(n_id, layers, num_nodes, message: str):
+    with pytest.raises(ValueError, match=message):
+        LayeredNeighborhood(n_id, layers, num_nodes)

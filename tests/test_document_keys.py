@@ -1,0 +1,220 @@
+"""The reference in the README: complete, equal to the live registries and config, checked to be current."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+from torch_geometric.graphgym.config import set_cfg
+from yacs.config import CfgNode
+
+from graphgps_ext.config import GROUPS
+from graphgps_ext.config.group import ensure_group
+from graphgps_ext.loader.datasets import FORMATS
+from graphgps_ext.loader.datasets.ogb import OGB_NAMES
+from graphgps_ext.loader.datasets.pyg import PYG_NAMES
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+# What a process finds new in GraphGym's registries, and in its cfg, after importing the package.
+WHAT_IS_NEW = """
+import json, warnings
+warnings.simplefilter('ignore')
+from torch_geometric.graphgym import register
+from torch_geometric.graphgym.config import cfg
+def registered():
+    return {(r[:-5], n) for r, d in vars(register).items() if r.endswith('_dict') for n in d}
+def keys(node, prefix=''):
+    inner = [keys(v, f'{prefix}{n}.') if hasattr(v, 'items') else {prefix + n} for n, v in node.items()]
+    return set().union(*inner)
+before = registered(), keys(cfg)
+import graphgps_ext
+print(json.dumps([sorted(registered() - before[0]), sorted(keys(cfg) - before[1])]))
+"""
+
+
+def load_script() -> ModuleType:
+    path = REPOSITORY / 'run' / 'document_keys.py'
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[path.stem] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
+
+
+document_keys = load_script()
+
+
+def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:
+    monkeypatch.setattr(sys, 'argv', ['document_keys.py', *map(str, arguments)])
+    document_keys.main()
+
+
+@pytest.fixture(scope='module')
+def rows() -> list[list[str]]:
+    """The cells of all table rows of the reference."""
+    lines = [line for line in document_keys.reference().splitlines() if line.startswith('|')]
+    return [[cell.strip() for cell in re.split(r'(?<!\\)\|', line)[1:-1]] for line in lines]
+
+
+@pytest.fixture(scope='module')
+def new() -> tuple[list[tuple[str, str]], list[str]]:
+    """(registry, name) and config keys that importing the package adds, in a fresh process."""
+    done = subprocess.run([sys.executable, '-c', WHAT_IS_NEW], capture_output=True, text=True, check=True)
+    names, keys = json.loads(done.stdout.splitlines()[-1])
+    return [tuple(name) for name in names], keys
+
+
+@pytest.fixture
+def readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A README with a current reference between other text."""
+    path = tmp_path / 'README.md'
+    path.write_text('# Title\n\n<!-- keys: begin -->\n<!-- keys: end -->\n\nAfter.\n', encoding='utf-8')
+    run(monkeypatch, '--readme', path)
+    return path
+
+
+def test_the_shipped_readme_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
+    run(monkeypatch, '--check')
+
+
+def test_writing_keeps_the_rest_and_is_repeatable(readme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = readme.read_text(encoding='utf-8')
+    assert text.startswith('# Title\n\n<!-- keys: begin -->\n') and text.endswith(
+        '<!-- keys: end -->\n\nAfter.\n'
+    )
+    run(monkeypatch, '--check', '--readme', readme)
+    run(monkeypatch, '--readme', readme)
+    assert readme.read_text(encoding='utf-8') == text
+
+
+@pytest.mark.parametrize(
+    ('old', 'stale'),
+    [('`gt.layers` | int | `4`', '`gt.layers` | int | `5`'), ('| `gt.dropout`', '| `gt.drop`')],
+)
+def test_a_stale_readme_is_detected_and_left_alone(
+    readme: Path, monkeypatch: pytest.MonkeyPatch, old: str, stale: str
+) -> None:
+    text = readme.read_text(encoding='utf-8')
+    assert old in text
+    readme.write_text(text.replace(old, stale), encoding='utf-8')
+    with pytest.raises(SystemExit, match=r'README\.md is not current: run python run/document_keys\.py'):
+        run(monkeypatch, '--check', '--readme', readme)
+    assert stale in readme.read_text(encoding='utf-8')
+
+
+@pytest.mark.parametrize('text', ['', '<!-- keys: end --><!-- keys: begin -->', '<!-- keys: begin -->'])
+def test_a_readme_without_markers_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
+) -> None:
+    path = tmp_path / 'README.md'
+    path.write_text(text, encoding='utf-8')
+    with pytest.raises(
+        SystemExit, match='needs the lines <!-- keys: begin --> and <!-- keys: end --> once each'
+    ):
+        run(monkeypatch, '--readme', path)
+    assert path.read_text(encoding='utf-8') == text
+
+
+def test_every_registered_name_is_listed_with_what_selects_it(
+    rows: list[list[str]], new: tuple[list[tuple[str, str]], list[str]]
+) -> None:
+    listed = {
+        (row[2], row[0].strip('`')): row for row in rows if len(row) == 4 and row[2] in registries(new[0])
+    }
+    assert sorted(listed) == sorted(new[0])
+    for row in listed.values():
+        assert row[1] and row[3]
+    assert listed['network', 'spexphormer'][1] == '`model.type`'
+    assert listed['head', 'spex_seed_node'][1] == '`gnn.head`'
+
+
+def registries(names: list[tuple[str, str]]) -> set[str]:
+    return {registry for registry, _ in names}
+
+
+def test_every_key_is_listed_with_its_live_default_and_a_comment(
+    rows: list[list[str]], new: tuple[list[tuple[str, str]], list[str]]
+) -> None:
+    live = CfgNode()
+    set_cfg(live)
+    listed = {
+        row[0].strip('`'): row[1:] for row in rows if '.' in row[0] or row[0] == '`run_multiple_splits`'
+    }
+    assert set(new[1]) <= set(listed)  # beside them: keys of GraphGym's whose default changes
+    assert {key.partition('.')[0] for key in listed} >= {'dataset', 'train', 'optim', 'gt', 'prep', 'spex'}
+    for key, (type_name, default, comment) in listed.items():
+        value = live
+        for part in key.split('.'):
+            value = value[part]
+        assert type_name == type(value).__name__
+        assert default.strip('`') == (value if isinstance(value, str) and value else repr(value))
+        assert len(comment.split()) >= 2 and comment.endswith('.')
+
+
+def test_every_data_set_is_listed(rows: list[list[str]]) -> None:
+    listed = {row[0].strip('`'): row[1] for row in rows if row[0].strip('`') in FORMATS}
+    assert tuple(listed) == FORMATS
+    for class_name, names in PYG_NAMES.items():
+        shown = listed[f'PyG-{class_name}']
+        assert shown == (', '.join(name.lower() for name in names) or 'any')
+    assert listed['OGB'] == ', '.join(OGB_NAMES)
+
+
+def test_the_keys_of_a_users_own_file_are_listed(rows: list[list[str]]) -> None:
+    cells = ' '.join(row[0] for row in rows)
+    for key in ('edge_index', 'x', 'y', 'train_mask', 'val_mask', 'test_mask', 'edge_attr'):
+        assert f'`{key}`' in cells
+
+
+def with_comment_of_two_lines(cfg: CfgNode) -> None:
+    """A group as the package writes them."""
+    ensure_group(cfg, 'some')
+
+    # ---- A part of it
+
+    # First line,
+    # second line.
+    cfg.some.key = [1, 2]  # not this
+
+
+def without_comment(cfg: CfgNode) -> None:
+    """A key that says nothing."""
+    ensure_group(cfg, 'some')
+    # Not about the key.
+
+    cfg.some.key = 1
+
+
+def hidden_key(cfg: CfgNode) -> None:
+    """A key that is not written out."""
+    ensure_group(cfg, 'some')
+    cfg.some['key'] = 1
+
+
+def test_the_comment_is_all_the_lines_right_above_a_key() -> None:
+    (key,) = document_keys.config_keys(with_comment_of_two_lines)
+    assert (key.name, key.default, key.comment) == ('some.key', [1, 2], 'First line, second line.')
+
+
+def test_a_key_without_comment_is_refused() -> None:
+    with pytest.raises(ValueError, match=r'some\.key needs a comment on the line above it'):
+        document_keys.config_keys(without_comment)
+
+
+def test_a_key_that_the_source_does_not_spell_out_is_refused() -> None:
+    with pytest.raises(
+        ValueError, match=r"needs `cfg\.group\.key = value` for each key, not so: \['some\.key'\]"
+    ):
+        document_keys.config_keys(hidden_key)
+
+
+def test_the_package_has_the_five_groups() -> None:
+    assert [name.rpartition('_')[2] for name in GROUPS] == ['dataset', 'train', 'gt', 'prep', 'spex']
