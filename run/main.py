@@ -10,10 +10,10 @@ import traceback
 import warnings
 from pathlib import Path
 
-import pytorch_lightning as pl
 import torch
 from torch_geometric.graphgym.cmd_args import parse_args
 from torch_geometric.graphgym.config import cfg
+from torch_geometric.graphgym.imports import pl
 from torch_geometric.graphgym.logger import set_printing
 from torch_geometric.graphgym.register import train_dict
 
@@ -76,7 +76,7 @@ def main() -> None:
         raise ConfigError('--repeat needs to be 1 with run_multiple_splits: its runs are the splits')
     torch.set_num_threads(min(cfg.num_threads, os.cpu_count() or 1))
     logging.basicConfig(level=logging.INFO, format='%(message)s')
-    logging.getLogger('pytorch_lightning').setLevel(logging.WARNING)
+    logging.getLogger(pl.__name__).setLevel(logging.WARNING)
     out_dir = Path(cfg.out_dir) / Path(args.cfg_file).stem
     for number in range(len(cfg.run_multiple_splits) or args.repeat):
         choose_run(out_dir, number)

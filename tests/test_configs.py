@@ -27,58 +27,44 @@ PATHS = sorted(CONFIGS.glob('*/*.yaml'))
 RANDOM_60, RANDOM_50 = ('random', [0.6, 0.2, 0.2]), ('random', [0.5, 0.25, 0.25])
 BALANCED, FIXED = ('class-balanced', [0.5, 0.25, 0.25]), ('standard', None)
 
+# The data: format, name, features, classes (or tasks), fixed splits, metric, split.
+DATASETS: dict[str, tuple[Any, ...]] = {
+    'actor': ('PyG-Actor', 'actor', 932, 5, 10, 'accuracy', FIXED),
+    'actor-balanced': ('PyG-Actor', 'actor', 932, 5, 10, 'accuracy', BALANCED),
+    'minesweeper': ('PyG-HeterophilousGraphDataset', 'minesweeper', 7, 2, 10, 'auc', FIXED),
+    'minesweeper-grid': ('grid', 'minesweeper', 7, 2, 0, 'auc', RANDOM_50),
+    'tolokers': ('PyG-HeterophilousGraphDataset', 'tolokers', 10, 2, 10, 'auc', FIXED),
+    'photo': ('PyG-Amazon', 'photo', 745, 8, 0, 'accuracy', RANDOM_60),
+    'computers': ('PyG-Amazon', 'computers', 767, 10, 0, 'accuracy', RANDOM_60),
+    'cs': ('PyG-Coauthor', 'cs', 6805, 15, 0, 'accuracy', RANDOM_60),
+    'physics': ('PyG-Coauthor', 'physics', 8415, 5, 0, 'accuracy', RANDOM_60),
+    'arxiv': ('OGB', 'ogbn-arxiv', 128, 40, 1, 'accuracy', FIXED),
+    'proteins': ('OGB', 'ogbn-proteins', 8, 112, 1, 'auc', FIXED),
+    'amazon2m': ('OGB', 'ogbn-products', 100, 47, 1, 'accuracy', RANDOM_50),
+    'pokec': ('Pokec', 'pokec', 65, 2, 5, 'accuracy', FIXED),
+}
+
 # The settings of the paper and of its public configurations; minesweeper-grid has fewer epochs, for a
-# demonstration. Columns: metric, split, L, r of the expander;
-# stage 1: d, epochs, lr, γ, hold; stage 2: d, H, K per layer, lr, epochs, dropout, seeds per batch (None: all),
-# linear layers before and after the transformer.
+# demonstration. Columns: L, r of the expander; stage 1: d, epochs, lr, γ, hold; stage 2: d, H, K per layer,
+# lr, epochs, dropout, seeds per batch (None: all), linear layers before and after the transformer.
 # fmt: off
 SETTINGS: dict[str, tuple[Any, ...]] = {
-    'actor': ('accuracy', FIXED, 3, 15,
-        (4, 100, 0.01, 0.99, 20), (32, 4, [2, 2, 2], 0.01, 100, 0.5, None, 1, 1)),
-    'actor-balanced': ('accuracy', BALANCED, 3, 15,
-        (4, 100, 0.01, 0.99, 20), (32, 4, [2, 2, 2], 0.01, 100, 0.5, None, 1, 1)),
-    'minesweeper': ('auc', FIXED, 4, 15,
-        (4, 100, 0.01, 0.99, 5), (32, 4, [12, 5, 5, 5], 0.01, 80, 0.2, None, 0, 1)),
-    'minesweeper-grid': ('auc', RANDOM_50, 4, 15,
-        (4, 60, 0.01, 0.99, 5), (32, 4, [12, 5, 5, 5], 0.01, 60, 0.2, None, 0, 1)),
-    'tolokers': ('auc', FIXED, 4, 15,
-        (4, 100, 0.01, 1.0, 5), (32, 4, [12, 10, 10, 10], 0.01, 200, 0.25, None, 1, 1)),
-    'photo': ('accuracy', RANDOM_60, 4, 15,
-        (4, 100, 0.1, 0.95, 20), (56, 2, [5, 5, 5, 5], 0.01, 100, 0.5, None, 1, 1)),
-    'computers': ('accuracy', RANDOM_60, 4, 15,
-        (4, 200, 0.01, 0.99, 5), (80, 2, [5, 5, 5, 5], 0.001, 150, 0.5, None, 1, 1)),
-    'cs': ('accuracy', RANDOM_60, 4, 15,
-        (4, 200, 0.01, 0.99, 5), (64, 2, [5, 5, 5, 5], 0.002, 120, 0.4, None, 1, 1)),
-    'physics': ('accuracy', RANDOM_60, 4, 15,
-        (4, 200, 0.01, 0.99, 5), (64, 2, [5, 5, 5, 5], 0.001, 80, 0.4, None, 0, 1)),
-    'arxiv': ('accuracy', FIXED, 3, 15,
-        (8, 200, 0.01, 0.99, 5), (96, 2, [6, 6, 6], 0.001, 600, 0.3, None, 1, 1)),
-    'proteins': ('auc', FIXED, 2, 100,
-        (8, 200, 0.01, 0.99, 20), (64, 1, [50, 30], 0.005, 200, 0.1, 256, 1, 1)),
-    'amazon2m': ('accuracy', RANDOM_50, 2, 15,
-        (8, 200, 0.01, 0.99, 20), (128, 1, [10, 10], 0.001, 200, 0.2, 1000, 1, 1)),
-    'pokec': ('accuracy', FIXED, 2, 5,
-        (8, 150, 0.01, 0.95, 10), (64, 1, [20, 20], 0.001, 300, 0.2, 500, 2, 2)),
+    'actor': (3, 15, (4, 100, .01, .99, 20), (32, 4, [2, 2, 2], .01, 100, .5, None, 1, 1)),
+    'actor-balanced': (3, 15, (4, 100, .01, .99, 20), (32, 4, [2, 2, 2], .01, 100, .5, None, 1, 1)),
+    'minesweeper': (4, 15, (4, 100, .01, .99, 5), (32, 4, [12, 5, 5, 5], .01, 80, .2, None, 0, 1)),
+    'minesweeper-grid': (4, 15, (4, 60, .01, .99, 5), (32, 4, [12, 5, 5, 5], .01, 60, .2, None, 0, 1)),
+    'tolokers': (4, 15, (4, 100, .01, 1.0, 5), (32, 4, [12, 10, 10, 10], .01, 200, .25, None, 1, 1)),
+    'photo': (4, 15, (4, 100, .1, .95, 20), (56, 2, [5, 5, 5, 5], .01, 100, .5, None, 1, 1)),
+    'computers': (4, 15, (4, 200, .01, .99, 5), (80, 2, [5, 5, 5, 5], .001, 150, .5, None, 1, 1)),
+    'cs': (4, 15, (4, 200, .01, .99, 5), (64, 2, [5, 5, 5, 5], .002, 120, .4, None, 1, 1)),
+    'physics': (4, 15, (4, 200, .01, .99, 5), (64, 2, [5, 5, 5, 5], .001, 80, .4, None, 0, 1)),
+    'arxiv': (3, 15, (8, 200, .01, .99, 5), (96, 2, [6, 6, 6], .001, 600, .3, None, 1, 1)),
+    'proteins': (2, 100, (8, 200, .01, .99, 20), (64, 1, [50, 30], .005, 200, .1, 256, 1, 1)),
+    'amazon2m': (2, 15, (8, 200, .01, .99, 20), (128, 1, [10, 10], .001, 200, .2, 1000, 1, 1)),
+    'pokec': (2, 5, (8, 150, .01, .95, 10), (64, 1, [20, 20], .001, 300, .2, 500, 2, 2)),
 }
 # fmt: on
 WITHOUT_EXPHORMER = {'proteins', 'amazon2m', 'pokec'}  # the full attention graph is too large
-
-# Number of features, of classes (or tasks), of fixed splits, and format and name of the data set.
-DATASETS = {
-    'actor': (932, 5, 10, 'PyG-Actor', 'actor'),
-    'actor-balanced': (932, 5, 10, 'PyG-Actor', 'actor'),
-    'minesweeper': (7, 2, 10, 'PyG-HeterophilousGraphDataset', 'minesweeper'),
-    'minesweeper-grid': (7, 2, 0, 'grid', 'minesweeper'),
-    'tolokers': (10, 2, 10, 'PyG-HeterophilousGraphDataset', 'tolokers'),
-    'photo': (745, 8, 0, 'PyG-Amazon', 'photo'),
-    'computers': (767, 10, 0, 'PyG-Amazon', 'computers'),
-    'cs': (6805, 15, 0, 'PyG-Coauthor', 'cs'),
-    'physics': (8415, 5, 0, 'PyG-Coauthor', 'physics'),
-    'arxiv': (128, 40, 1, 'OGB', 'ogbn-arxiv'),
-    'proteins': (8, 112, 1, 'OGB', 'ogbn-proteins'),
-    'amazon2m': (100, 47, 1, 'OGB', 'ogbn-products'),
-    'pokec': (65, 2, 5, 'Pokec', 'pokec'),
-}
 
 # Counted in the published code, which has one number more per head and layer: a bias of the edge-type term,
 # which is the same for all types and cancels in the soft-max.
@@ -128,7 +114,7 @@ def said(path: Path, word: str) -> str:
 
 def toy_data(name: str, num_nodes: int = 60) -> Data:
     """A random graph with the features, labels and fixed splits of a data set, as `load_data` returns it."""
-    num_features, num_classes, num_splits, _, _ = DATASETS[name]
+    _, _, num_features, num_classes, num_splits, _, _ = DATASETS[name]
     generator = torch.Generator().manual_seed(0)
     data = Data(
         x=torch.randn(num_nodes, num_features, generator=generator),
@@ -176,9 +162,10 @@ def test_groups_stand_in_one_order_and_no_line_is_wide(path: Path) -> None:
 
 @pytest.mark.parametrize('name', SETTINGS)
 def test_estimator_has_the_published_settings(name: str) -> None:
-    metric, (mode, ratios), layers, degree, stage_1, _ = SETTINGS[name]
+    data_format, data_name, _, _, _, metric, (mode, ratios) = DATASETS[name]
+    layers, degree, stage_1, _ = SETTINGS[name]
     flat = load(path_of(name, 'estimator'))
-    assert (flat['dataset.format'], flat['dataset.name']) == DATASETS[name][3:]
+    assert (flat['dataset.format'], flat['dataset.name']) == (data_format, data_name)
     assert (flat['metric_best'], flat['gt.layers'], flat['prep.exp_deg']) == (metric, layers, degree)
     assert flat['dataset.split_mode'] == mode
     assert ratios is None or flat['dataset.split'] == ratios
@@ -193,7 +180,7 @@ def test_estimator_has_the_published_settings(name: str) -> None:
 
 @pytest.mark.parametrize('name', SETTINGS)
 def test_spexphormer_has_the_published_settings(name: str) -> None:
-    stage_2 = SETTINGS[name][5]
+    stage_2 = SETTINGS[name][3]
     flat = load(path_of(name, 'spexphormer'))
     batch_size = stage_2[6]
     keys = ['gt.dim_hidden', 'gt.n_heads', 'spex.layer_degrees', 'optim.base_lr', 'optim.max_epoch']
@@ -244,7 +231,7 @@ def test_model_runs_on_a_toy_graph(path: Path, monkeypatch: pytest.MonkeyPatch) 
     data = load_graph(cfg.dataset.format, cfg.dataset.name, cfg.dataset.dir)
     assert data is not None
     model = build_model(data)
-    num_classes = DATASETS[name][1]
+    num_classes = DATASETS[name][3]
     num_outputs = 1 if num_classes == 2 else num_classes
 
     if cfg.train.mode == 'spexphormer':

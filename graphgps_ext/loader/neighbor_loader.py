@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.loader import NodeLoader
-from torch_geometric.sampler import BaseSampler, NodeSamplerInput, SamplerOutput
+from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, NodeSamplerInput, SamplerOutput
 
 from graphgps_ext.ops import InNeighbors, NeighborTable
 from graphgps_ext.sampling import layered_neighborhood, sample_neighbors, stream_key
@@ -106,6 +106,11 @@ class SparseNeighborSampler(BaseSampler):
             layers=sampled.layers,
             seconds=time.perf_counter() - start,
         )
+
+
+    def sample_from_edges(self, index: EdgeSamplerInput, **kwargs: Any) -> SamplerOutput:
+        """Not for link tasks, which are out of scope; PyG wants it to be there."""
+        raise NotImplementedError('the sparse neighbour sampler serves node tasks only')
 
 
 class SparseNeighborLoader(NodeLoader):

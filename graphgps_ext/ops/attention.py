@@ -56,14 +56,13 @@ def sparse_attention(
         weight = softmax over the in-neighbours of i of logit / temperature
         out[i] = sum_j weight * value[j]
 
-    This is Exphormer's attention (Shirzad et al., ICML 2023, section 3.2) with the temperature of Spexphormer's
-    score estimator (Shirzad et al., NeurIPS 2024, section 4.1). Differences: the soft-max runs with its
-    maximum subtracted, so no clamp is needed and none is the default; the edge types enter through two tables
-    instead of a feature vector per edge.
+    This is the attention of Exphormer (Shirzad et al., ICML 2023) with the temperature of Spexphormer's score
+    estimator (Shirzad et al., NeurIPS 2024). Differences: the soft-max subtracts the maximum, so no clamp is
+    needed and none is the default; edge types enter through two tables, not by a feature vector per edge.
 
-    Gradients reach query, key, value, both tables and the edge bias. The numba and Triton implementations keep
-    nothing of size E * C, differentiate once (no double backward), and give bit-equal results from run to run;
-    numba's do not depend on the number of threads either. Their backward pass reads the transpose of an
+    Gradients reach query, key, value, both tables and the edge bias. The numba and Triton implementations
+    keep nothing of size E * C, can be differentiated once, and give bit-equal results from run to run; those
+    of numba do not depend on the number of threads either. Their backward pass reads the transpose of an
     :class:`InNeighbors`: make it once with `with_out_neighbors()`, or every backward pass makes its own.
 
     Args:
@@ -83,8 +82,9 @@ def sparse_attention(
             :func:`set_default_implementation`, else the fastest that fits.
 
     Returns:
-        [N, H, C] in the dtype of the inputs; zeros for a node without in-neighbours. With `return_weights` also
-        the weights, [E, H] or [N, K, H], float32 unless computed in float64; 0 in empty slots of a table.
+        [N, H, C] in the dtype of the inputs (float32 under autocast on the CPU); zeros for a node without
+        in-neighbours. With `return_weights` also the weights, [E, H] or [N, K, H], float32 unless computed in
+        float64; 0 in empty slots of a table.
 
     Raises:
         ValueError: if shapes do not fit each other, or the implementation does not take these tensors.
@@ -128,7 +128,8 @@ def _choose(query: Tensor, implementation: Implementation | None) -> Implementat
         )
     if wanted == 'triton' and dtype not in TRITON_DTYPES:
         raise ValueError(
-            f"implementation 'triton' takes float32, bfloat16 or float16 tensors, got {dtype}; use 'torch' or None"
+            f"implementation 'triton' takes float32, bfloat16 or float16 tensors, got {dtype}; "
+            f"use 'torch' or None"
         )
     if wanted is None:
         if device == 'cuda' and dtype in TRITON_DTYPES:
@@ -165,7 +166,7 @@ def _check_shapes(
 ) -> None:
     if query.dim() != 3 or query.shape[0] != neighbors.num_nodes:
         raise ValueError(f'query needs shape [{neighbors.num_nodes}, H, C], got {tuple(query.shape)}')
-    N, H, C = query.shape
+    _, H, C = query.shape
     for name, x in (('key', key), ('value', value)):
         if tuple(x.shape) != (neighbors.num_sources, H, C):
             raise ValueError(f'{name} needs shape {(neighbors.num_sources, H, C)}, got {tuple(x.shape)}')

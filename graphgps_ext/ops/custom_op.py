@@ -88,10 +88,11 @@ def fused_attention_backward(
 
 @fused_attention.register_fake
 def _forward_fake(
-    query: Tensor, key: Tensor, value: Tensor, type_scale: Tensor, type_bias: Tensor, edge_bias: Tensor | None,
-    indptr: Tensor | None, source: Tensor, edge_type: Tensor, out_indptr: Tensor | None,
-    out_target: Tensor | None, out_edge_id: Tensor | None, out_edge_type: Tensor | None,
-    temperature: float, logit_clamp: float, want_weights: bool, implementation: str,
+    query: Tensor, key: Tensor, value: Tensor, type_scale: Tensor, type_bias: Tensor,
+    edge_bias: Tensor | None, indptr: Tensor | None, source: Tensor, edge_type: Tensor,
+    out_indptr: Tensor | None, out_target: Tensor | None, out_edge_id: Tensor | None,
+    out_edge_type: Tensor | None, temperature: float, logit_clamp: float, want_weights: bool,
+    implementation: str,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     N, H, C = query.shape
     lse = query.new_empty(N, H, dtype=torch.float32)

@@ -28,7 +28,7 @@ class OutNeighbors:
         indptr: [M + 1] int64, offsets into the two arrays below.
         target: [E] int32 or int64, the target of each edge.
         edge_id: [E] int32 or int64, the position of the edge in the CSR arrays, ascending within a source.
-        edge_type: optional [E] int8, the types in this order; looked up through `edge_id` where it is missing.
+        edge_type: optional [E] int8, the types in this order; without it they are looked up by `edge_id`.
     """
 
     indptr: Tensor
@@ -106,19 +106,19 @@ class InNeighbors:
         arrays = transpose(self.indptr, self.source, self.edge_type, self.num_sources, with_edge_id=True)
         return replace(self, out=OutNeighbors(*arrays))
 
-    def to(self, device: torch.device | str, **kwargs: bool) -> InNeighbors:
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> InNeighbors:
         """The same graph on another device."""
         out = self.out and OutNeighbors(
-            self.out.indptr.to(device, **kwargs),
-            self.out.target.to(device, **kwargs),
-            self.out.edge_id.to(device, **kwargs),
-            None if self.out.edge_type is None else self.out.edge_type.to(device, **kwargs),
+            self.out.indptr.to(device, non_blocking=non_blocking),
+            self.out.target.to(device, non_blocking=non_blocking),
+            self.out.edge_id.to(device, non_blocking=non_blocking),
+            None if self.out.edge_type is None else self.out.edge_type.to(device, non_blocking=non_blocking),
         )
         return replace(
             self,
-            indptr=self.indptr.to(device, **kwargs),
-            source=self.source.to(device, **kwargs),
-            edge_type=self.edge_type.to(device, **kwargs),
+            indptr=self.indptr.to(device, non_blocking=non_blocking),
+            source=self.source.to(device, non_blocking=non_blocking),
+            edge_type=self.edge_type.to(device, non_blocking=non_blocking),
             out=out,
         )
 
@@ -164,11 +164,11 @@ class NeighborTable:
         """K, the number of slots per node."""
         return self.neighbors.shape[1]
 
-    def to(self, device: torch.device | str, **kwargs: bool) -> NeighborTable:
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> NeighborTable:
         """The same table on another device."""
         return replace(
             self,
-            neighbors=self.neighbors.to(device, **kwargs),
-            edge_type=self.edge_type.to(device, **kwargs),
-            edge_id=None if self.edge_id is None else self.edge_id.to(device, **kwargs),
+            neighbors=self.neighbors.to(device, non_blocking=non_blocking),
+            edge_type=self.edge_type.to(device, non_blocking=non_blocking),
+            edge_id=None if self.edge_id is None else self.edge_id.to(device, non_blocking=non_blocking),
         )

@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops import numba_kernels as kernels
+from graphgps_ext.ops import numba_backward, numba_kernels
 from graphgps_ext.ops.numba_threads import run_chunks
 from graphgps_ext.ops.transpose import transpose as make_transpose
 
 CHUNK_WORK = 2**18  # multiplications per chunk, a fraction of a millisecond
 MAX_CHUNKS = 128
+CACHED_ROWS = 2**17  # numbers which a core's own cache holds: above, rows are worth asking for early
 
 
 class _Rows(NamedTuple):
@@ -88,7 +89,7 @@ def forward(
     weights = query.new_empty(source.numel() * H if want_weights else 0)
     offsets, flat_source = _graph(indptr, source, N)
     bounds = _chunks(offsets, H * C)
-    graph = (offsets, flat_source, edge_type.flatten().numpy(), key.shape[0], T)
+    graph = (offsets, flat_source, edge_type.flatten().numpy(), key.shape[0], T, key.numel() > CACHED_ROWS)
     rows = (*_rows(query), *_rows(key), *_rows(value))
     numbers = (
         *_tables(type_scale, type_bias, temperature),
@@ -101,7 +102,7 @@ def forward(
     results = (out.view(-1).numpy(), lse.view(-1).numpy(), weights.numpy())
 
     def work(chunk: int) -> None:
-        bad = kernels.forward(bounds[chunk], bounds[chunk + 1], *graph, *rows, *numbers, *results)
+        bad = numba_kernels.forward(bounds[chunk], bounds[chunk + 1], *graph, *rows, *numbers, *results)
         if bad >= 0:
             raise IndexError(
                 f'edge {bad} has source {flat_source[bad]} and type {graph[2][bad]}; '
@@ -157,6 +158,7 @@ def backward(
     grad_key, grad_value = query.new_empty(M, H, C), query.new_empty(M, H, C)
     grad_edge = query.new_zeros(source.numel() * H if want_edge_grad else 0)
 
+    ahead = key.numel() > CACHED_ROWS
     bounds = _chunks(offsets, H * C)
     grad_scale = np.zeros((len(bounds) - 1, T * H * C))
     grad_bias = np.zeros((len(bounds) - 1, T * H))
@@ -164,8 +166,8 @@ def backward(
     row_results = (delta, grad_query.view(-1).numpy(), grad_edge.numpy())
 
     def work_rows(chunk: int) -> None:
-        kernels.backward_rows(
-            bounds[chunk], bounds[chunk + 1], offsets, flat_source, flat_type, T, *rows, *numbers,
+        numba_backward.backward_rows(
+            bounds[chunk], bounds[chunk + 1], offsets, flat_source, flat_type, T, ahead, *rows, *numbers,
             out_flat, flat_lse, *row_results, grad_scale[chunk], grad_bias[chunk],
         )  # fmt: skip
 
@@ -175,9 +177,9 @@ def backward(
     column_results = (flat_lse, delta, grad_key.view(-1).numpy(), grad_value.view(-1).numpy())
 
     def work_columns(chunk: int) -> None:
-        kernels.backward_columns(
+        numba_backward.backward_columns(
             out_bounds[chunk], out_bounds[chunk + 1], out_offsets, out_target, out_type, out_edge_id, T,
-            *rows, *numbers, *column_results,
+            query.numel() > CACHED_ROWS, *rows, *numbers, *column_results,
         )  # fmt: skip
 
     run_chunks(work_columns, len(out_bounds) - 1)

@@ -1,9 +1,9 @@
 """The attention operator's inner loops for the CPU, compiled by numba.
 
 All arrays are flat, so that one compiled version serves every stride: query[i, h, c] stands at
-`query[i * query_node + h * query_head + c]`. Offsets are uint64: numba would wrap a signed index around, which
-keeps LLVM from vectorising. A row is handled in blocks of edges: sums run in float32 inside a block and in
-float64 across blocks, so a row of a million edges is as accurate as one of ten.
+`query[i * query_node + h * query_head + c]`. Offsets are uint64: numba would wrap a signed index around,
+which keeps LLVM from vectorising. A row is handled in blocks of edges: sums run in float32 inside a block and
+in float64 across blocks, so a row of a million edges is as accurate as one of ten.
 
 `scale` [T, H, C] holds type_scale / (sqrt(C) * temperature) and `bias` [T, H] type_bias / temperature, so the
 loops see logit / temperature. `clamp` is infinite where there is none. An absent edge bias has size 0.
@@ -16,15 +16,16 @@ from typing import Any
 import numpy as np
 from numba import float32, int32, int64, uint64
 
-from graphgps_ext.ops.numba_threads import kernel, prefetch
+from graphgps_ext.ops.numba_threads import FASTMATH, kernel, prefetch
 
-AHEAD = 8  # edges between asking for a neighbour's rows and reading them
+BLOCK = 256  # edges handled together; also the length of a float32 sum
+NARROW = 16  # below this many channels LLVM's vectors of channels stay empty
+AHEAD = 16  # edges between asking for a neighbour's rows and reading them
 LINE = 16  # floats per cache line
-BLOCK = 256  # edges whose logits are in flight; also the length of a float32 sum
 
 
 @kernel(fastmath={'contract'}, inline=True)  # reassociation would fold the rounding trick away
-def _exp(x: Any) -> Any:
+def exp(x: Any) -> Any:
     """exp of a float32 x <= 88 to 2 units in the last place, vectorisable; 0 below -87; NaN stays NaN."""
     shifted = x * float32(1.44269504) + float32(12582912.0)  # 1.5 * 2^23: rounds to an integer
     power = shifted - float32(12582912.0)
@@ -43,7 +44,7 @@ def _exp(x: Any) -> Any:
 
 
 @kernel(inline=True)
-def _dot(a: Any, a_start: Any, b: Any, b_start: Any, n: Any) -> Any:
+def dot(a: Any, a_start: Any, b: Any, b_start: Any, n: Any) -> Any:
     total = float32(0.0)
     for c in range(n):
         total += a[a_start + uint64(c)] * b[b_start + uint64(c)]
@@ -51,35 +52,127 @@ def _dot(a: Any, a_start: Any, b: Any, b_start: Any, n: Any) -> Any:
 
 
 @kernel(inline=True)
-def _add_scaled(total: Any, total_start: Any, w: Any, a: Any, a_start: Any, n: Any) -> None:
-    for c in range(n):
-        total[total_start + uint64(c)] += w * a[a_start + uint64(c)]
+def type_products(scaled: Any, x: Any, x_start: Any, x_head: Any, scale: Any, T: Any, H: Any, C: Any) -> None:
+    """scaled[t] = x * scale[t] for a row x: once per row and type instead of once per edge."""
+    for t in range(T):
+        for h in range(H):
+            at = uint64((t * H + h) * C)
+            start = x_start + uint64(h) * x_head
+            for c in range(C):
+                scaled[at + uint64(c)] = x[start + uint64(c)] * scale[at + uint64(c)]
 
 
 @kernel(inline=True)
-def _type_products(
-    scaled: Any, t: Any, x: Any, x_start: Any, x_head: Any, scale: Any, H: Any, C: Any
-) -> None:
-    """scaled[t] = x * scale[t], once per row and type instead of once per edge."""
-    for h in range(H):
-        at = uint64((t * H + h) * C)
-        start = x_start + uint64(h) * x_head
-        for c in range(C):
-            scaled[at + uint64(c)] = x[start + uint64(c)] * scale[at + uint64(c)]
-
-
-@kernel(inline=True)
-def _ask(x: Any, start: Any, x_head: Any, H: Any, C: Any) -> None:
-    """Prefetch one row of x."""
+def prefetch_rows(x: Any, node: Any, x_node: Any, x_head: Any, H: Any, C: Any) -> None:
     for h in range(H):
         for c in range(0, C, LINE):
-            prefetch(x, start + uint64(h) * x_head + uint64(c))
+            prefetch(x, uint64(node) * x_node + uint64(h) * x_head + uint64(c))
+
+
+@kernel(inline=True)
+def dots(
+    result: Any, ids: Any, kinds: Any, m: Any, a: Any, a_start: Any, a_kind: Any,
+    b: Any, b_start: Any, b_node: Any, C: Any,
+) -> None:  # fmt: skip
+    """result[p] = a[kinds[p]] . b[ids[p]] over C channels."""
+    if C < NARROW:
+        whole = C - C % 4
+        for p in range(m):
+            at = a_start + uint64(kinds[p]) * a_kind
+            bt = b_start + uint64(ids[p]) * b_node
+            total = float32(0.0)
+            for c in range(0, whole, 4):
+                x = a[at + uint64(c)] * b[bt + uint64(c)] + a[at + uint64(c + 1)] * b[bt + uint64(c + 1)]
+                y = a[at + uint64(c + 2)] * b[bt + uint64(c + 2)] + a[at + uint64(c + 3)] * b[bt + uint64(c + 3)]
+                total += x + y
+            for c in range(whole, C):
+                total += a[at + uint64(c)] * b[bt + uint64(c)]
+            result[p] = total
+    else:
+        for p in range(m):
+            at = a_start + uint64(kinds[p]) * a_kind
+            result[p] = dot(a, at, b, b_start + uint64(ids[p]) * b_node, C)
+
+
+@kernel(inline=True)
+def weighted_sum(
+    total: Any, w: Any, ids: Any, m: Any, b: Any, b_start: Any, b_node: Any, C: Any
+) -> None:  # fmt: skip
+    """total[c] = sum of w[p] * b[ids[p], c]."""
+    if C < NARROW:
+        whole = C - C % 4
+        for c in range(0, whole, 4):
+            x0 = x1 = x2 = x3 = float32(0.0)
+            for p in range(m):
+                bt = b_start + uint64(ids[p]) * b_node + uint64(c)
+                x0 += w[p] * b[bt]
+                x1 += w[p] * b[bt + uint64(1)]
+                x2 += w[p] * b[bt + uint64(2)]
+                x3 += w[p] * b[bt + uint64(3)]
+            total[c] = x0
+            total[c + 1] = x1
+            total[c + 2] = x2
+            total[c + 3] = x3
+        for c in range(whole, C):
+            x0 = float32(0.0)
+            for p in range(m):
+                x0 += w[p] * b[b_start + uint64(ids[p]) * b_node + uint64(c)]
+            total[c] = x0
+    else:
+        for c in range(C):
+            total[c] = float32(0.0)
+        # Four edges at a time: the sums pass through memory, whose latency would else bound the loop.
+        whole = m - m % 4
+        for p in range(0, whole, 4):
+            b0 = b_start + uint64(ids[p]) * b_node
+            b1 = b_start + uint64(ids[p + 1]) * b_node
+            b2 = b_start + uint64(ids[p + 2]) * b_node
+            b3 = b_start + uint64(ids[p + 3]) * b_node
+            w0, w1, w2, w3 = w[p], w[p + 1], w[p + 2], w[p + 3]
+            for c in range(C):
+                u = uint64(c)
+                total[u] += (w0 * b[b0 + u] + w1 * b[b1 + u]) + (w2 * b[b2 + u] + w3 * b[b3 + u])
+        for p in range(whole, m):
+            bt = b_start + uint64(ids[p]) * b_node
+            for c in range(C):
+                total[uint64(c)] += w[p] * b[bt + uint64(c)]
+
+
+@kernel(inline=True)
+def softmax_weights(logits: Any, m: Any, top: Any) -> Any:
+    """Turn logits into exp(logit - top); their sum."""
+    mass = 0.0
+    for p in range(m):
+        w = exp(logits[p] - top)
+        logits[p] = w
+        mass += w
+    return mass
+
+
+@kernel(fastmath=FASTMATH | {'nnan'}, inline=True)  # a NaN may be lost here: it comes back through exp
+def largest(x: Any, m: Any) -> Any:
+    top = float32(-np.inf)
+    for p in range(m):
+        top = max(top, x[p])
+    return top
+
+
+@kernel(inline=True)
+def finish_logits(
+    logits: Any, kinds: Any, edges: Any, m: Any, h: Any, H: Any, bias: Any, edge_bias: Any, inv_temperature: Any
+) -> None:  # fmt: skip
+    """Add the bias of each edge's type and its own."""
+    for p in range(m):
+        logits[p] += bias[uint64(kinds[p]) * uint64(H) + uint64(h)]
+    if edge_bias.size > 0:
+        for p in range(m):
+            logits[p] += edge_bias[uint64(edges[p]) * uint64(H) + uint64(h)] * inv_temperature
 
 
 @kernel()
 def forward(
     first: Any, last: Any, indptr: Any, source: Any, edge_type: Any, num_sources: Any, num_types: Any,
-    query: Any, query_node: Any, query_head: Any, key: Any, key_node: Any, key_head: Any,
+    ahead: Any, query: Any, query_node: Any, query_head: Any, key: Any, key_node: Any, key_head: Any,
     value: Any, value_node: Any, value_head: Any, scale: Any, bias: Any, edge_bias: Any,
     inv_temperature: Any, clamp: Any, H: Any, C: Any, out: Any, lse: Any, weights: Any,
 ) -> Any:  # fmt: skip
@@ -88,293 +181,72 @@ def forward(
     Returns the position of the first edge whose source or type is out of range, or -1.
     """
     d = H * C
-    last_edge = uint64(max(indptr[last] - 1, 0))
-    longest = 0
-    for i in range(first, last):
-        longest = max(longest, indptr[i + 1] - indptr[i])
-    logits = np.empty(H * longest, np.float32)
+    last_edge = indptr[last] - 1
+    ids = np.empty(BLOCK, np.int64)
+    kinds = np.empty(BLOCK, np.int64)
+    edges = np.empty(BLOCK, np.int64)
+    logits = np.empty(BLOCK, np.float32)
     scaled = np.empty(num_types * d, np.float32)
-    seen = np.empty(num_types, np.bool_)
-    part = np.empty(d, np.float32)
+    part = np.empty(C, np.float32)
     total = np.empty(d, np.float64)
+    top = np.empty(H, np.float32)
+    mass = np.empty(H, np.float64)
     for i in range(first, last):
         begin = indptr[i]
         n = indptr[i + 1] - begin
-        seen[:] = False
         total[:] = 0.0
-        used = 0
-        for p in range(n):
-            e = uint64(begin + p)
-            ahead = int64(source[min(e + uint64(AHEAD), last_edge)])
-            if ahead >= 0:
-                _ask(key, uint64(ahead) * key_node, key_head, H, C)
-                _ask(value, uint64(ahead) * value_node, value_head, H, C)
-            j = int64(source[e])
-            if j == -1:
-                for h in range(H):
-                    logits[uint64(h * n + p)] = -np.inf
-                continue
-            t = int64(edge_type[e])
-            if j < 0 or j >= num_sources or t < 0 or t >= num_types:
-                return begin + p
-            used += 1
-            if not seen[t]:
-                seen[t] = True
-                _type_products(scaled, t, query, uint64(i) * query_node, query_head, scale, H, C)
+        top[:] = -np.inf
+        mass[:] = 0.0
+        if n > 0:
+            type_products(scaled, query, uint64(i) * query_node, query_head, scale, num_types, H, C)
+        for b in range(begin, begin + n, BLOCK):
+            m = 0
+            for e in range(b, min(b + BLOCK, begin + n)):
+                j = int64(source[e])
+                t = int64(edge_type[e])
+                if j < -1 or j >= num_sources or t < 0 or t >= num_types:
+                    return e
+                ids[m] = j
+                kinds[m] = t
+                edges[m] = e
+                m += j >= 0
+            if ahead:
+                for e in range(b, min(b + BLOCK, begin + n)):
+                    j = int64(source[min(e + AHEAD, last_edge)])
+                    if j >= 0:
+                        prefetch_rows(key, j, key_node, key_head, H, C)
+                        prefetch_rows(value, j, value_node, value_head, H, C)
             for h in range(H):
-                at = t * H + h
-                logit = _dot(scaled, uint64(at * C), key, uint64(j) * key_node + uint64(h) * key_head, C)
-                logit += bias[at]
-                if edge_bias.size > 0:
-                    logit += edge_bias[e * uint64(H) + uint64(h)] * inv_temperature
-                if logit > clamp:
-                    logit = clamp
-                if logit < -clamp:
-                    logit = -clamp
-                logits[uint64(h * n + p)] = logit
-        if used == 0:
-            for c in range(d):
-                out[i * d + c] = float32(0.0)
-            for h in range(H):
-                lse[i * H + h] = float32(0.0)
-            if weights.size > 0:
-                weights[begin * H : (begin + n) * H] = float32(0.0)
-            continue
-        for b in range(0, n, BLOCK):
-            stop = min(b + BLOCK, n)
-            if b == 0:
-                # The soft-max of the whole row; only weighted sums are blocked.
-                for h in range(H):
-                    top = float32(-np.inf)
-                    for p in range(n):
-                        x = logits[uint64(h * n + p)]
-                        top = x if x > top else top
-                    mass = 0.0
-                    for p in range(n):
-                        w = _exp(logits[uint64(h * n + p)] - top)
-                        logits[uint64(h * n + p)] = w
-                        mass += w
-                    inverse = float32(1.0 / mass)
-                    for p in range(n):
-                        logits[uint64(h * n + p)] *= inverse
-                    lse[i * H + h] = float32(top + np.log(mass))
-            part[:] = float32(0.0)
-            for p in range(b, stop):
-                j = int64(source[uint64(begin + p)])
-                if j < 0:
-                    continue
-                for h in range(H):
-                    w = logits[uint64(h * n + p)]
-                    _add_scaled(
-                        part, uint64(h * C), w, value, uint64(j) * value_node + uint64(h) * value_head, C
-                    )
-            for c in range(d):
-                total[c] += part[c]
-        for c in range(d):
-            out[uint64(i * d + c)] = float32(total[c])
-        if weights.size > 0:
-            for p in range(n):
-                for h in range(H):
-                    weights[uint64((begin + p) * H + h)] = logits[uint64(h * n + p)]
-    return -1
-
-
-@kernel()
-def backward_rows(
-    first: Any, last: Any, indptr: Any, source: Any, edge_type: Any, num_types: Any,
-    query: Any, query_node: Any, query_head: Any, key: Any, key_node: Any, key_head: Any,
-    value: Any, value_node: Any, value_head: Any, grad: Any, grad_node: Any, grad_head: Any,
-    scale: Any, bias: Any, edge_bias: Any, inv_temperature: Any, clamp: Any, H: Any, C: Any,
-    out: Any, lse: Any, delta: Any, grad_query: Any, grad_edge: Any, grad_scale: Any, grad_bias: Any,
-) -> None:  # fmt: skip
-    """Gradients that belong to target rows first..last: the query's, the edges', this chunk's of the tables."""
-    d = H * C
-    last_edge = uint64(max(indptr[last] - 1, 0))
-    logits = np.empty(H * BLOCK, np.float32)
-    drifts = np.empty(H * BLOCK, np.float32)
-    scaled = np.empty(num_types * d, np.float32)
-    part = np.empty(num_types * d, np.float32)
-    seen = np.empty(num_types, np.bool_)
-    fresh = np.empty(num_types, np.bool_)
-    total = np.empty(d, np.float64)
-    for i in range(first, last):
-        begin = indptr[i]
-        n = indptr[i + 1] - begin
-        query_start = uint64(i) * query_node
-        grad_start = uint64(i) * grad_node
+                dots(
+                    logits, ids, kinds, m, scaled, uint64(h * C), uint64(d),
+                    key, uint64(h) * key_head, key_node, C,
+                )  # fmt: skip
+                finish_logits(logits, kinds, edges, m, h, H, bias, edge_bias, inv_temperature)
+                if clamp < np.inf:
+                    for p in range(m):
+                        x = logits[p]
+                        x = clamp if x > clamp else x
+                        logits[p] = -clamp if x < -clamp else x
+                if weights.size > 0:
+                    for p in range(m):
+                        weights[uint64(edges[p]) * uint64(H) + uint64(h)] = logits[p]
+                # The soft-max goes on from the blocks before: what they summed shrinks to the new maximum.
+                new_top = max(top[h], largest(logits, m))
+                shrink = exp(top[h] - new_top) if new_top > -np.inf else float32(0.0)
+                mass[h] = mass[h] * shrink + softmax_weights(logits, m, new_top)
+                top[h] = new_top
+                weighted_sum(part, logits, ids, m, value, uint64(h) * value_head, value_node, C)
+                for c in range(C):
+                    total[h * C + c] = total[h * C + c] * shrink + part[c]
         for h in range(H):
-            delta[i * H + h] = _dot(
-                grad, grad_start + uint64(h) * grad_head, out, uint64(i * d + h * C), C
-            ) if n > 0 else float32(0.0)  # fmt: skip
-        seen[:] = False
-        total[:] = 0.0
-        for b in range(0, n, BLOCK):
-            m = min(BLOCK, n - b)
-            fresh[:] = True
-            for p in range(m):
-                e = uint64(begin + b + p)
-                ahead = int64(source[min(e + uint64(AHEAD), last_edge)])
-                if ahead >= 0:
-                    _ask(key, uint64(ahead) * key_node, key_head, H, C)
-                    _ask(value, uint64(ahead) * value_node, value_head, H, C)
-                j = int64(source[e])
-                if j < 0:
-                    for h in range(H):
-                        logits[uint64(h * BLOCK + p)] = -np.inf
-                        drifts[uint64(h * BLOCK + p)] = float32(0.0)
-                    continue
-                t = int64(edge_type[e])
-                if not seen[t]:
-                    seen[t] = True
-                    _type_products(scaled, t, query, query_start, query_head, scale, H, C)
-                if fresh[t]:
-                    fresh[t] = False
-                    part[t * d : (t + 1) * d] = float32(0.0)
+            empty = mass[h] == 0.0
+            inverse = 0.0 if empty else 1.0 / mass[h]
+            lse[i * H + h] = float32(0.0) if empty else float32(top[h] + np.log(mass[h]))
+            for c in range(C):
+                out[i * d + h * C + c] = float32(total[h * C + c] * inverse)
+        if weights.size > 0:
+            for e in range(begin, begin + n):
                 for h in range(H):
-                    at = t * H + h
-                    logit = _dot(scaled, uint64(at * C), key, uint64(j) * key_node + uint64(h) * key_head, C)
-                    logit += bias[at]
-                    if edge_bias.size > 0:
-                        logit += edge_bias[e * uint64(H) + uint64(h)] * inv_temperature
-                    logits[uint64(h * BLOCK + p)] = logit
-                    drifts[uint64(h * BLOCK + p)] = _dot(
-                        grad, grad_start + uint64(h) * grad_head,
-                        value, uint64(j) * value_node + uint64(h) * value_head, C,
-                    )  # fmt: skip
-            for h in range(H):
-                row_lse = lse[i * H + h]
-                row_delta = delta[i * H + h]
-                for p in range(m):
-                    x = logits[uint64(h * BLOCK + p)]
-                    y = clamp if x > clamp else x
-                    y = -clamp if y < -clamp else y
-                    g = _exp(y - row_lse) * (drifts[uint64(h * BLOCK + p)] - row_delta)
-                    # Written so that a NaN logit stays NaN.
-                    g = float32(0.0) if (x > clamp or x < -clamp) else g
-                    drifts[uint64(h * BLOCK + p)] = g
-            for p in range(m):
-                e = uint64(begin + b + p)
-                j = int64(source[e])
-                if j < 0:
-                    continue
-                t = int64(edge_type[e])
-                for h in range(H):
-                    g = drifts[uint64(h * BLOCK + p)]
-                    at = t * H + h
-                    _add_scaled(part, uint64(at * C), g, key, uint64(j) * key_node + uint64(h) * key_head, C)
-                    grad_bias[at] += g
-                    if grad_edge.size > 0:
-                        grad_edge[e * uint64(H) + uint64(h)] = g * inv_temperature
-            for t in range(num_types):
-                if fresh[t]:
-                    continue
-                for h in range(H):
-                    start = query_start + uint64(h) * query_head
-                    for c in range(C):
-                        at_c = uint64((t * H + h) * C + c)
-                        total[uint64(h * C + c)] += scale[at_c] * part[at_c]
-                        grad_scale[at_c] += np.float64(query[start + uint64(c)]) * part[at_c]
-        for c in range(d):
-            grad_query[uint64(i * d + c)] = float32(total[c])
-
-
-@kernel()
-def backward_columns(
-    first: Any, last: Any, indptr: Any, target: Any, edge_type: Any, edge_id: Any, num_types: Any,
-    query: Any, query_node: Any, query_head: Any, key: Any, key_node: Any, key_head: Any,
-    value: Any, value_node: Any, value_head: Any, grad: Any, grad_node: Any, grad_head: Any,
-    scale: Any, bias: Any, edge_bias: Any, inv_temperature: Any, clamp: Any, H: Any, C: Any,
-    lse: Any, delta: Any, grad_key: Any, grad_value: Any,
-) -> None:  # fmt: skip
-    """Gradients of the keys and values of source rows first..last: one writer per row, through the transpose."""
-    d = H * C
-    last_edge = uint64(max(indptr[last] - 1, 0))
-    weights = np.empty(H * BLOCK, np.float32)
-    drifts = np.empty(H * BLOCK, np.float32)
-    deltas = np.empty(H * BLOCK, np.float32)
-    lses = np.empty(H * BLOCK, np.float32)
-    scaled = np.empty(num_types * d, np.float32)
-    part = np.empty(num_types * d, np.float32)
-    part_value = np.empty(d, np.float32)
-    seen = np.empty(num_types, np.bool_)
-    fresh = np.empty(num_types, np.bool_)
-    total = np.empty(d, np.float64)
-    total_value = np.empty(d, np.float64)
-    for j in range(first, last):
-        begin = indptr[j]
-        n = indptr[j + 1] - begin
-        key_start = uint64(j) * key_node
-        value_start = uint64(j) * value_node
-        seen[:] = False
-        total[:] = 0.0
-        total_value[:] = 0.0
-        for b in range(0, n, BLOCK):
-            m = min(BLOCK, n - b)
-            fresh[:] = True
-            part_value[:] = float32(0.0)
-            for p in range(m):
-                x_id = uint64(begin + b + p)
-                ahead = uint64(target[min(x_id + uint64(AHEAD), last_edge)])
-                _ask(query, ahead * query_node, query_head, H, C)
-                _ask(grad, ahead * grad_node, grad_head, H, C)
-                prefetch(lse, ahead * uint64(H))
-                prefetch(delta, ahead * uint64(H))
-                i = uint64(target[x_id])
-                t = int64(edge_type[x_id])
-                if not seen[t]:
-                    seen[t] = True
-                    _type_products(scaled, t, key, key_start, key_head, scale, H, C)
-                if fresh[t]:
-                    fresh[t] = False
-                    part[t * d : (t + 1) * d] = float32(0.0)
-                for h in range(H):
-                    at = t * H + h
-                    logit = _dot(scaled, uint64(at * C), query, i * query_node + uint64(h) * query_head, C)
-                    logit += bias[at]
-                    if edge_bias.size > 0:
-                        e = uint64(edge_id[x_id])
-                        logit += edge_bias[e * uint64(H) + uint64(h)] * inv_temperature
-                    slot = uint64(h * BLOCK + p)
-                    weights[slot] = logit
-                    drifts[slot] = _dot(
-                        value,
-                        value_start + uint64(h) * value_head,
-                        grad,
-                        i * grad_node + uint64(h) * grad_head,
-                        C,
-                    )
-                    lses[slot] = lse[i * uint64(H) + uint64(h)]
-                    deltas[slot] = delta[i * uint64(H) + uint64(h)]
-            for h in range(H):
-                for p in range(m):
-                    slot = uint64(h * BLOCK + p)
-                    x = weights[slot]
-                    y = clamp if x > clamp else x
-                    y = -clamp if y < -clamp else y
-                    w = _exp(y - lses[slot])
-                    weights[slot] = w
-                    g = w * (drifts[slot] - deltas[slot])
-                    drifts[slot] = float32(0.0) if (x > clamp or x < -clamp) else g
-            for p in range(m):
-                x_id = uint64(begin + b + p)
-                i = uint64(target[x_id])
-                t = int64(edge_type[x_id])
-                for h in range(H):
-                    slot = uint64(h * BLOCK + p)
-                    _add_scaled(
-                        part, uint64((t * H + h) * C), drifts[slot],
-                        query, i * query_node + uint64(h) * query_head, C,
-                    )  # fmt: skip
-                    _add_scaled(
-                        part_value, uint64(h * C), weights[slot],
-                        grad, i * grad_node + uint64(h) * grad_head, C,
-                    )  # fmt: skip
-            for t in range(num_types):
-                if not fresh[t]:
-                    for c in range(d):
-                        total[uint64(c)] += scale[uint64(t * d + c)] * part[uint64(t * d + c)]
-            for c in range(d):
-                total_value[uint64(c)] += part_value[uint64(c)]
-        for c in range(d):
-            grad_key[uint64(j * d + c)] = float32(total[c])
-            grad_value[uint64(j * d + c)] = float32(total_value[c])
+                    at = uint64(e) * uint64(H) + uint64(h)
+                    weights[at] = exp(weights[at] - lse[i * H + h]) if source[e] >= 0 else float32(0.0)
+    return -1

@@ -1,11 +1,14 @@
 """How the numba kernels are compiled and spread over cores.
 
 The kernels are plain (not `parallel=True`) functions which release the GIL and work on a range of chunks; a
-pool of ordinary threads drives them. numba's own threading layers are avoided on purpose: GNU OpenMP aborts in
-a forked DataLoader worker, the `workqueue` layer aborts when two Python threads (say, a loader and autograd)
-enter it at once, and both take a second or more longer to compile. Here a forked child simply makes its own
-pool, `torch.get_num_threads()` (1 inside DataLoader workers) is obeyed at each call, and the chunks depend on
-the data only, so results are equal for every number of threads.
+pool of ordinary threads drives them. numba's own threading layers are avoided on purpose: GNU OpenMP aborts
+in a forked DataLoader worker, the `workqueue` layer aborts when two Python threads (say, a loader and
+autograd) enter it at once, and parallel functions compile much slower. Here a forked child simply makes its
+own pool, `torch.get_num_threads()` (1 inside DataLoader workers) is obeyed at each call, and the chunks
+depend on the data only, so results are equal for every number of threads.
+
+numba's disk cache looks at the file of a kernel, not at the files of the functions inlined into it: after a
+change to those, delete `__pycache__`.
 """
 
 from __future__ import annotations
@@ -34,12 +37,12 @@ def kernel(
 
     `inline` is for the small functions which kernels call per edge: a call that passes arrays costs more than
     the work. numba caches beside the source or, where that is read-only, in the user's cache directory
-    (NUMBA_CACHE_DIR overrides both); where neither can be written it raises, and the kernel is compiled in each
-    process instead.
+    (NUMBA_CACHE_DIR overrides both); where neither can be written it raises, and the kernel is compiled anew
+    in each process.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:
-        options = {'nogil': True, 'fastmath': fastmath, 'forceinline': inline}
+        options: dict[str, Any] = {'nogil': True, 'fastmath': fastmath, 'forceinline': inline}
         try:
             return njit(cache=True, **options)(function)
         except RuntimeError:  # no cache directory can be written
@@ -48,9 +51,8 @@ def kernel(
     return decorate
 
 
-@intrinsic
-def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
-    """Ask for the cache line of array[index] without waiting; the neighbours of a node lie anywhere in memory."""
+def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
+    """Ask for the cache line of array[index] without waiting: neighbours lie anywhere in memory."""
 
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         data = context.make_array(signature.args[0])(context, builder, args[0]).data
@@ -62,6 +64,9 @@ def prefetch(typing_context: Any, array: Any, index: Any) -> Any:
         return context.get_dummy_value()
 
     return types.void(array, index), codegen
+
+
+prefetch: Any = intrinsic(_prefetch)  # called in kernels as prefetch(array, index)
 
 
 def run_chunks(work: Callable[[int], None], num_chunks: int) -> None:

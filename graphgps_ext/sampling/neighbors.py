@@ -13,7 +13,7 @@ from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable
 from graphgps_ext.sampling.compiled import has_numba
 from graphgps_ext.sampling.neighbors_torch import draw_torch
 from graphgps_ext.sampling.prefix import PrefixWeights
-from graphgps_ext.sampling.strategies import FILLS, STRATEGIES
+from graphgps_ext.sampling.strategies import FILLS, STRATEGIES, check_weights
 
 
 def sample_neighbors(
@@ -30,12 +30,13 @@ def sample_neighbors(
 
     A row depends on (key, node) alone: not on the other rows asked for, nor on the number of threads. The CPU
     and CUDA draw from equal random numbers; their logarithms may differ in the last bit, which changes a row
-    only when two of its keys agree in their first 31 bits.
+    only when two of its keys agree in their first 31 bits. (Prepared weights change the draw, not its law.)
 
     Args:
         graph: the attention graph; its device decides where the draw runs.
         weights: [E] float32, finite and not negative, in the order of the graph's edges: the attention scores
-            of one layer. 'uniform' ignores them, and for it alone they may be None.
+            of one layer. 'uniform' ignores them, and for it alone they may be None. Weights that are drawn
+            from many times on a CPU are best prepared once by :func:`~graphgps_ext.sampling.prefix_weights`.
         degree: K ≥ 1.
         strategy: 'weighted' draws without replacement in proportion to the weights; 'uniform' the same with
             equal weights; 'top' takes the largest weights, of equal ones the earlier edge.
@@ -52,20 +53,18 @@ def sample_neighbors(
     Raises:
         ValueError: on a bad argument, or if a weight of a row asked for is negative, NaN or infinite.
     """
-    prefix = None
-    if isinstance(weights, PrefixWeights):
-        weights, prefix = weights.weights, (weights.prefix, weights.guide)
-    _check(graph, weights, degree, strategy, fill, nodes)
+    if isinstance(weights, Tensor):
+        weights = PrefixWeights(weights)
+    _check(graph, None if weights is None else weights.weights, degree, strategy, fill, nodes)
     if strategy == 'uniform':
         weights = None
-    if strategy != 'weighted':
-        prefix = None
     if graph.indptr.is_cuda or not has_numba():
-        drawn = draw_torch(graph, weights, degree, strategy, fill, key, nodes)
+        plain = None if weights is None else weights.weights
+        drawn = draw_torch(graph, plain, degree, strategy, fill, key, nodes)
     else:
         from graphgps_ext.sampling.neighbors_numba import draw_numba
 
-        drawn = draw_numba(graph, weights, prefix, degree, strategy, fill, key, nodes)
+        drawn = draw_numba(graph, weights, degree, strategy, fill, key, nodes)
     neighbors, edge_type, edge_id = drawn
     return NeighborTable(neighbors, edge_type, graph.num_sources, edge_id)
 
@@ -82,11 +81,8 @@ def _check(
     if weights is None:
         if strategy != 'uniform':
             raise ValueError(f'strategy {strategy!r} needs weights, got None')
-    elif weights.shape != graph.source.shape or weights.dtype != torch.float32:
-        raise ValueError(
-            f'weights needs shape [{graph.num_edges}] and dtype float32, '
-            f'got {list(weights.shape)} {weights.dtype}'
-        )
+    else:
+        check_weights(graph, weights)
     if nodes is not None:
         if nodes.dim() != 1 or nodes.dtype != torch.int64:
             raise ValueError(

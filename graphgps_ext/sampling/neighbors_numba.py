@@ -9,6 +9,7 @@ from torch import Tensor
 from graphgps_ext.ops.neighbors import InNeighbors
 from graphgps_ext.ops.numba_threads import run_chunks
 from graphgps_ext.sampling.kernels import draw_rows
+from graphgps_ext.sampling.prefix import PrefixWeights
 from graphgps_ext.sampling.random import mix_int
 from graphgps_ext.sampling.strategies import STRATEGIES, bad_weight
 
@@ -17,8 +18,7 @@ WORK_PER_CHUNK = 16_384  # edges; some 0.2 ms, below which a further thread cost
 
 def draw_numba(
     graph: InNeighbors,
-    weights: Tensor | None,
-    prefix: Tensor | None,
+    weights: PrefixWeights | None,
     degree: int,
     strategy: str,
     fill: str,
@@ -30,21 +30,23 @@ def draw_numba(
     neighbors = torch.empty(num_rows, degree, dtype=graph.source.dtype)
     edge_type = torch.empty(num_rows, degree, dtype=torch.int8)
     edge_id = torch.empty(num_rows, degree, dtype=torch.int64)
-    indptr = graph.indptr.numpy()
+    prefix = guide = None
+    if weights is not None and strategy == 'weighted':
+        prefix, guide = weights.prefix, weights.guide
     inputs = (
-        indptr,
+        graph.indptr.numpy(),
         graph.source.numpy(),
         graph.edge_type.numpy(),
-        np.empty(0, np.float32) if weights is None else weights.detach().contiguous().numpy(),
+        _array(None if weights is None else weights.weights, np.float32),
         weights is not None,
-        np.empty(0) if prefix is None else prefix[0].numpy(),
-        np.empty(0, np.int32) if prefix is None else prefix[1].numpy(),
-        np.empty(0, np.int64) if nodes is None else nodes.contiguous().numpy(),
+        _array(prefix, np.float64),
+        _array(guide, np.int32),
+        _array(nodes, np.int64),
         nodes is None,
     )
     options = (STRATEGIES.index(strategy), fill == 'repeat', np.uint64(mix_int(key)))
     outputs = (neighbors.numpy(), edge_type.numpy(), edge_id.numpy())
-    bounds = _chunk_bounds(indptr, nodes, degree)
+    bounds = chunk_bounds(graph.indptr, nodes, degree)
     bad_rows = np.full(len(bounds) - 1, -1)
 
     def draw(chunk: int) -> None:
@@ -57,15 +59,20 @@ def draw_numba(
     return neighbors, edge_type, edge_id
 
 
-def _chunk_bounds(indptr: np.ndarray, nodes: Tensor | None, degree: int) -> list[int]:
+def chunk_bounds(indptr: Tensor, nodes: Tensor | None, degree: int) -> list[int]:
     """Row numbers that split the work into about equal chunks, so that one hub does not hold up the rest."""
     most = 16 * torch.get_num_threads()
     if nodes is None:
-        num_rows = indptr.size - 1
-        num_chunks = max(1, min(most, int(indptr[-1]) // WORK_PER_CHUNK))
-        inner = np.searchsorted(indptr, np.linspace(0, indptr[-1], num_chunks + 1)[1:-1])
+        num_rows, num_edges = indptr.numel() - 1, int(indptr[-1])
+        num_chunks = max(1, min(most, num_edges // WORK_PER_CHUNK))
+        inner = np.searchsorted(indptr.numpy(), np.linspace(0, num_edges, num_chunks + 1)[1:-1])
     else:
         num_rows = nodes.numel()
         num_chunks = max(1, min(most, num_rows * degree // WORK_PER_CHUNK))
         inner = np.linspace(0, num_rows, num_chunks + 1)[1:-1].astype(np.int64)
     return [0, *inner.tolist(), num_rows]
+
+
+def _array(tensor: Tensor | None, dtype: type) -> np.ndarray:
+    """The tensor's memory; None becomes an array of no entries, which the kernels know as absent."""
+    return np.empty(0, dtype) if tensor is None else tensor.detach().contiguous().numpy()

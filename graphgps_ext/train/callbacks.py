@@ -8,10 +8,10 @@ import time
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
+from torch_geometric.graphgym.imports import pl
 from torch_geometric.graphgym.utils.comp_budget import params_count
 from tqdm import tqdm
 

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
+from torch_geometric.graphgym.imports import pl
 
 from graphgps_ext.loader.neighbor_loader import SamplingPlan, SparseNeighborLoader, full_batch, node_data
 from graphgps_ext.sampling import stream_key
@@ -53,7 +54,8 @@ class WholeGraphData(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Moves the graph to the device once."""
-        self.graph = self.graph.to(self.trainer.strategy.root_device)
+        # PyG moves in place; the caller's graph stays where it is.
+        self.graph = copy.copy(self.graph).to(self.trainer.strategy.root_device)
 
     def train_dataloader(self) -> DataLoader:
         """The graph."""

@@ -8,13 +8,10 @@ import warnings
 from pathlib import Path
 from typing import Any
 
-import pytorch_lightning as pl
 import torch
-from lightning_fabric.plugins import TorchCheckpointIO
-from pytorch_lightning.callbacks import ModelCheckpoint
-from pytorch_lightning.loggers import TensorBoardLogger
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
+from torch_geometric.graphgym.imports import pl  # the Lightning that GraphGym found: there are two names
 from torch_geometric.graphgym.utils.comp_budget import params_count
 
 from graphgps_ext.train.callbacks import SELECTION, BatchSeed, EpochRecord
@@ -24,7 +21,7 @@ from graphgps_ext.train.module import SPLITS, NodeClassifier
 from graphgps_ext.train.results import flat_config, read_stats, write_json
 
 
-class AtomicCheckpointIO(TorchCheckpointIO):
+class AtomicCheckpointIO(pl.plugins.TorchCheckpointIO):
     """Checkpoints that are whole or not there, whatever happens while they are written."""
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
@@ -62,8 +59,8 @@ def fit(
     run_dir = Path(cfg.run_dir)
     folder = checkpoint_dir(run_dir)
     keep = dict(dirpath=folder, enable_version_counter=False, save_on_train_epoch_end=True)
-    best = ModelCheckpoint(filename='best', monitor=SELECTION, mode='max', save_top_k=1, **keep)
-    last = ModelCheckpoint(filename='last', every_n_epochs=cfg.train.ckpt_period, **keep)
+    best = pl.callbacks.ModelCheckpoint(filename='best', monitor=SELECTION, mode='max', save_top_k=1, **keep)
+    last = pl.callbacks.ModelCheckpoint(filename='last', every_n_epochs=cfg.train.ckpt_period, **keep)
     trainer = pl.Trainer(
         accelerator=cfg.accelerator,
         devices=cfg.devices or 1,
@@ -76,7 +73,7 @@ def fit(
         num_sanity_val_steps=0,
         log_every_n_steps=1,
         use_distributed_sampler=False,
-        logger=TensorBoardLogger(run_dir, name='', version='', default_hp_metric=False),
+        logger=pl.loggers.TensorBoardLogger(run_dir, name='', version='', default_hp_metric=False),
         callbacks=[BatchSeed(), *callbacks, EpochRecord(run_dir, select_from), best, last],
         plugins=[AtomicCheckpointIO()],
         enable_progress_bar=False,

@@ -7,8 +7,8 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from cases import Case, csr, problem, table
-from checks import outcome
+from attention_cases import Case, csr, problem, table
+from attention_checks import outcome
 
 from graphgps_ext.ops import InNeighbors, NeighborTable, sparse_attention
 from graphgps_ext.ops.custom_op import fused_attention, fused_attention_backward

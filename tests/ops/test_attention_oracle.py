@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cases import Case, csr, drawn_cases, problem, table
-from checks import assert_matches_oracle, outcome
+from attention_cases import Case, csr, drawn_cases, problem, table
+from attention_checks import assert_matches_oracle, outcome
 from hypothesis import given, settings
 
 from graphgps_ext.ops import InNeighbors, NeighborTable, sparse_attention
@@ -177,7 +177,7 @@ def test_reference_passes_gradcheck_in_float64() -> None:
                 graph, 2, 3, 3, g, with_bias=True, temperature=0.7, logit_clamp=clamp, dtype=torch.float64
             )
 
-            def call(*x: torch.Tensor, graph=graph, clamp=clamp) -> torch.Tensor:  # noqa: ANN001
+            def call(*x: torch.Tensor, graph=graph, clamp=clamp) -> torch.Tensor:
                 return sparse_attention(
                     *x[:3], graph, *x[3:5], edge_bias=x[5], temperature=0.7, logit_clamp=clamp,
                     implementation='torch',

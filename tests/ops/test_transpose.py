@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from cases import csr, table
-from oracles import edge_list
+from attention_cases import csr, table
+from attention_oracle import edge_list
 
-from graphgps_ext.ops import InNeighbors, NeighborTable, transpose as module
+from graphgps_ext.ops import InNeighbors, NeighborTable
+from graphgps_ext.ops import transpose as module
 from graphgps_ext.ops.transpose import transpose
 
 

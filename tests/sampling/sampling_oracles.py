@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import itertools
+import math
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 import torch
@@ -66,3 +68,70 @@ def layered_neighborhood_oracle(
                     local.setdefault(node, len(local))
         tables.insert(0, [[local[node] if node >= 0 else -1 for node in row] for row in rows])
     return list(local), tables
+
+
+def random_graph(num_nodes: int, max_degree: int, seed: int = 0) -> tuple[InNeighbors, Tensor]:
+    """Rows of every length from 0 to max_degree, the last one empty; a fifth of the weights is zero."""
+    generator = torch.Generator().manual_seed(seed)
+    length = torch.randint(0, max_degree + 1, (num_nodes,), generator=generator)
+    length[:: max(1, num_nodes // 5)] = max_degree
+    length[-1] = 0
+    indptr = torch.cat([torch.zeros(1, dtype=torch.int64), length.cumsum(0)])
+    num_edges = int(indptr[-1])
+    source = torch.randint(0, num_nodes, (num_edges,), generator=generator, dtype=torch.int32)
+    edge_type = torch.randint(0, 3, (num_edges,), generator=generator, dtype=torch.int8)
+    weights = torch.rand(num_edges, generator=generator).pow(4)
+    weights[torch.rand(num_edges, generator=generator) < 0.2] = 0
+    return InNeighbors(indptr, source, edge_type, num_nodes), weights
+
+
+def equal(first: NeighborTable, second: NeighborTable) -> bool:
+    return all(
+        torch.equal(getattr(first, name), getattr(second, name))
+        for name in ('neighbors', 'edge_type', 'edge_id')
+    )
+
+
+def check_table(graph: InNeighbors, weights: Tensor | None, table: NeighborTable, nodes: Tensor, fill: str):
+    """What holds for every draw."""
+    assert table.edge_id is not None
+    degree = table.degree
+    assert table.neighbors.shape == table.edge_id.shape == (nodes.numel(), degree)
+    assert table.neighbors.dtype == graph.source.dtype
+    assert table.edge_id.dtype == torch.int64
+    assert table.num_sources == graph.num_sources
+    for node, row, neighbors, types in zip(
+        nodes.tolist(),
+        table.edge_id.tolist(),
+        table.neighbors.tolist(),
+        table.edge_type.tolist(),
+        strict=True,
+    ):
+        edges = [edge for edge in row if edge >= 0]
+        begin, end = graph.indptr[node].item(), graph.indptr[node + 1].item()
+        drawable = [e for e in range(begin, end) if weights is None or weights[e] > 0]
+        distinct = min(degree, len(drawable))
+        assert set(edges) <= set(drawable)
+        assert row[:distinct] == sorted(set(row[:distinct]))  # ascending, no duplicate
+        expected = degree if fill == 'repeat' and drawable else distinct
+        assert row == edges + [-1] * (degree - expected)
+        assert neighbors == [int(graph.source[e]) for e in edges] + [-1] * (degree - expected)
+        assert types == [int(graph.edge_type[e]) for e in edges] + [0] * (degree - expected)
+
+
+def excess(counts: Counter, probabilities: dict, rare: float = 5.0) -> float:
+    """How far chi-square lies above its mean, in standard deviations; infinite for an impossible outcome.
+
+    Outcomes expected fewer than `rare` times are counted as one.
+    """
+    if set(counts) - set(probabilities):
+        return math.inf
+    total = sum(counts.values())
+    cells = {item: (counts[item], total * p) for item, p in probabilities.items() if total * p >= rare}
+    rest = (
+        total - sum(n for n, _ in cells.values()),
+        total - sum(expected for _, expected in cells.values()),
+    )
+    both = [*cells.values(), *([rest] if rest[1] > 0.01 else [])]
+    chi_square = sum((n - expected) ** 2 / expected for n, expected in both)
+    return (chi_square - (len(both) - 1)) / math.sqrt(2 * max(len(both) - 1, 1))

@@ -5,22 +5,12 @@ from collections import Counter
 
 import pytest
 import torch
-from sampling_oracles import graph_of_rows, subset_probabilities
+from sampling_oracles import excess, graph_of_rows, subset_probabilities
 
 from graphgps_ext.sampling import sample_neighbors, stream_key
 
 NUM_ROWS = 30_000
 LIMIT = 4.0  # standard deviations of chi-square above its mean; the fixed keys stay well below
-
-
-def excess(counts: Counter, probabilities: dict) -> float:
-    """How far chi-square lies above its mean, in standard deviations; infinite for an impossible outcome."""
-    if set(counts) - set(probabilities):
-        return math.inf
-    total = sum(counts.values())
-    chi_square = sum((counts[item] - total * p) ** 2 / (total * p) for item, p in probabilities.items())
-    freedom = len(probabilities) - 1
-    return (chi_square - freedom) / math.sqrt(2 * freedom)
 
 
 def draws(weights: list[float], degree: int, strategy: str = 'weighted', fill: str = 'mask', key: int = 0):

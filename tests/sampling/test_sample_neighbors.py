@@ -2,62 +2,12 @@ import hypothesis.strategies as st
 import pytest
 import torch
 from hypothesis import given, settings
-from sampling_oracles import graph_of_rows, top_edges
-from torch import Tensor
+from sampling_oracles import check_table, equal, graph_of_rows, random_graph, top_edges
 
 from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable
-from graphgps_ext.sampling import sample_neighbors, stream_key
+from graphgps_ext.sampling import PrefixWeights, sample_neighbors, stream_key
 from graphgps_ext.sampling.neighbors_numba import draw_numba
 from graphgps_ext.sampling.neighbors_torch import draw_torch
-
-
-def random_graph(num_nodes: int, max_degree: int, seed: int = 0) -> tuple[InNeighbors, Tensor]:
-    """Rows of every length from 0 to max_degree, the last one empty; a fifth of the weights is zero."""
-    generator = torch.Generator().manual_seed(seed)
-    length = torch.randint(0, max_degree + 1, (num_nodes,), generator=generator)
-    length[:: max(1, num_nodes // 5)] = max_degree
-    length[-1] = 0
-    indptr = torch.cat([torch.zeros(1, dtype=torch.int64), length.cumsum(0)])
-    num_edges = int(indptr[-1])
-    source = torch.randint(0, num_nodes, (num_edges,), generator=generator, dtype=torch.int32)
-    edge_type = torch.randint(0, 3, (num_edges,), generator=generator, dtype=torch.int8)
-    weights = torch.rand(num_edges, generator=generator).pow(4)
-    weights[torch.rand(num_edges, generator=generator) < 0.2] = 0
-    return InNeighbors(indptr, source, edge_type, num_nodes), weights
-
-
-def equal(first: NeighborTable, second: NeighborTable) -> bool:
-    return all(
-        torch.equal(getattr(first, name), getattr(second, name))
-        for name in ('neighbors', 'edge_type', 'edge_id')
-    )
-
-
-def check_table(graph: InNeighbors, weights: Tensor | None, table: NeighborTable, nodes: Tensor, fill: str):
-    """What holds for every draw."""
-    assert table.edge_id is not None
-    degree = table.degree
-    assert table.neighbors.shape == table.edge_id.shape == (nodes.numel(), degree)
-    assert table.neighbors.dtype == graph.source.dtype
-    assert table.edge_id.dtype == torch.int64
-    assert table.num_sources == graph.num_sources
-    for node, row, neighbors, types in zip(
-        nodes.tolist(),
-        table.edge_id.tolist(),
-        table.neighbors.tolist(),
-        table.edge_type.tolist(),
-        strict=True,
-    ):
-        edges = [edge for edge in row if edge >= 0]
-        begin, end = graph.indptr[node].item(), graph.indptr[node + 1].item()
-        drawable = [e for e in range(begin, end) if weights is None or weights[e] > 0]
-        distinct = min(degree, len(drawable))
-        assert set(edges) <= set(drawable)
-        assert row[:distinct] == sorted(set(row[:distinct]))  # ascending, no duplicate
-        expected = degree if fill == 'repeat' and drawable else distinct
-        assert row == edges + [-1] * (degree - expected)
-        assert neighbors == [int(graph.source[e]) for e in edges] + [-1] * (degree - expected)
-        assert types == [int(graph.edge_type[e]) for e in edges] + [0] * (degree - expected)
 
 
 @pytest.mark.parametrize('fill', ['mask', 'repeat'])
@@ -87,7 +37,7 @@ def test_numba_and_torch_draw_the_same_edges(data: st.DataObject):
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
     weights = levels[torch.randint(0, 8, (graph.num_edges,), generator=generator)]
     rows = None if nodes is None else torch.tensor(nodes, dtype=torch.int64)
-    numba = draw_numba(graph, weights, degree, strategy, fill, key, rows)
+    numba = draw_numba(graph, PrefixWeights(weights), degree, strategy, fill, key, rows)
     plain = draw_torch(graph, weights, degree, strategy, fill, key, rows, chunk_edges=chunk)
     assert all(torch.equal(a, b) for a, b in zip(numba, plain, strict=True))
 

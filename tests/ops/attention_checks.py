@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import torch
-from cases import Case
-from oracles import loop_attention
+from attention_cases import Case
+from attention_oracle import loop_attention
 from torch import Tensor
 
 NAMES = ('query', 'key', 'value', 'type_scale', 'type_bias', 'edge_bias')

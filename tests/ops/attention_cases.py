@@ -13,7 +13,7 @@ from graphgps_ext.ops import InNeighbors, NeighborTable, sparse_attention
 
 @dataclass(frozen=True)
 class Case:
-    """One call of the operator; `inputs` are query, key, value, type_scale, type_bias and perhaps edge_bias."""
+    """One call of the operator; `inputs`: query, key, value, type_scale, type_bias and perhaps edge_bias."""
 
     neighbors: InNeighbors | NeighborTable
     inputs: tuple[Tensor, ...]

@@ -1,0 +1,200 @@
+"""The backward kernels of the attention operator for CUDA, in Triton; see `triton_kernels` for the tiles.
+
+Two passes, both without atomics: by target row for the gradients of the query, the edge bias and the tables,
+and through the transposed graph by source row for those of key and value. Both recompute the weights.
+"""
+# mypy: disable-error-code="no-untyped-def, assignment"
+# ruff: noqa: RUF005 - Triton's compiler knows no unpacking
+# Triton reads annotations itself and types the rest.
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+from graphgps_ext.ops.triton_kernels import _clamped, _edges, _finish_logit, _line, _scaled_rows
+
+
+@triton.jit
+def _logit_gradient(logit, drift, row_lse, row_delta, ok, clamp, HAS_CLAMP: tl.constexpr):
+    """(weight, gradient of logit / temperature) of each edge; 0 in empty slots."""
+    if HAS_CLAMP:
+        bound = (logit > clamp) | (logit < -clamp)
+        logit = _clamped(logit, clamp)
+    w = tl.exp(tl.where(ok, logit - row_lse, -float('inf')))
+    g = w * (drift - row_delta)
+    if HAS_CLAMP:
+        g = tl.where(bound, 0.0, g)
+    return w, g
+
+
+@triton.jit
+def _zeros_by_type(T: tl.constexpr, shape: tl.constexpr):
+    # A tuple, not a fourth dimension: that would change the layout of every tensor it meets.
+    zeros = ()
+    for _t in tl.static_range(T):
+        zeros = zeros + (tl.zeros(shape, tl.float32),)
+    return zeros
+
+
+@triton.jit
+def _add_by_type(sums, kind, x, T: tl.constexpr):
+    """sums[t] + x where the edge's type is t; x is [R, BE]."""
+    new = ()
+    for t in tl.static_range(T):
+        new = new + (sums[t] + tl.where(kind == t, x, 0.0),)
+    return new
+
+
+@triton.jit
+def _add_rows_by_type(sums, kind, x, rows, T: tl.constexpr):
+    """sums[t] + x * rows where the edge's type is t; x is [R, BE], rows [R, BE, BC]."""
+    new = ()
+    for t in tl.static_range(T):
+        new = new + (sums[t] + tl.where(kind == t, x, 0.0)[:, :, None] * rows,)
+    return new
+
+
+@triton.jit
+def backward_rows(
+    indptr, source, edge_type, extra_ptr, extra_row, num_rows, num_segments, S, num_tiles,
+    query, key, value, grad, scale, bias, edge_bias, inv_temperature, clamp, out, lse,
+    delta, grad_query, extra_grad_query, grad_edge, grad_scale, grad_bias,
+    K: tl.constexpr, H: tl.constexpr, C: tl.constexpr, T: tl.constexpr,
+    HAS_BIAS: tl.constexpr, HAS_CLAMP: tl.constexpr, EDGE_GRAD: tl.constexpr,
+    QN: tl.constexpr, QH: tl.constexpr, KN: tl.constexpr, KH: tl.constexpr,
+    VN: tl.constexpr, VH: tl.constexpr,
+    GN: tl.constexpr, GH: tl.constexpr,
+    BN: tl.constexpr, BH: tl.constexpr, BE: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """delta = grad . out, the query's and the edges' gradients, and this program's share of the tables'.
+
+    sum_e gradient_e * key_e is kept per type: it gives both the query's gradient (times the table) and the
+    table's (times the query), so the tables cost no work per edge.
+    """
+    line, head = _line(H, BN, BH)
+    c = tl.arange(0, BC)
+    channel = (c < C)[None, :]
+    sum_scale = _zeros_by_type(T, [BN * BH, BC])
+    sum_bias = _zeros_by_type(T, [BN * BH, BE])
+    segment = tl.program_id(0).to(tl.int64) * BN + line
+    for _tile in range(tl.program_id(0), num_tiles, tl.num_programs(0)):
+        row, begin, end, live = _edges(
+            segment, head, indptr, extra_ptr, extra_row, num_rows, num_segments, H, K, S
+        )
+        # A row without edges has no gradient, and its query may hold anything.
+        used = (live & (begin < end))[:, None] & channel
+        place = row * H + head
+        q = tl.load(query + (row * QN + head * QH)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+        go = tl.load(grad + (row * GN + head * GH)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+        o = tl.load(out + (place * C)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+        row_delta = tl.sum(go * o, 1)
+        row_lse = tl.load(lse + place, mask=live, other=0.0)
+        by_type = _zeros_by_type(T, [BN * BH, BE, BC])
+        any_edge = tl.zeros([BN * BH, BE], tl.int1)
+        for e in range(0, tl.max(end - begin), BE):
+            position = begin[:, None] + e + tl.arange(0, BE)[None, :]
+            ok = live[:, None] & (position < end[:, None])
+            j = tl.load(source + position, mask=ok, other=-1).to(tl.int64)
+            ok = ok & (j >= 0)
+            any_edge = any_edge | ok
+            kind = tl.load(edge_type + position, mask=ok, other=0).to(tl.int32)
+            mask = ok[:, :, None] & channel[:, None, :]
+            k = tl.load(key + (j * KN)[:, :, None] + (head * KH)[:, None, None] + c, mask=mask, other=0.0)
+            k = k.to(tl.float32)
+            factor = tl.load(scale + ((kind * H + head[:, None]) * C)[:, :, None] + c, mask=mask, other=0.0)
+            v = tl.load(value + (j * VN)[:, :, None] + (head * VH)[:, None, None] + c, mask=mask, other=0.0)
+            logit = tl.sum(q[:, None, :] * (k * factor), 2)
+            logit = _finish_logit(
+                logit, ok, kind, head, position, bias, edge_bias, inv_temperature, H, HAS_BIAS
+            )
+            drift = tl.sum(go[:, None, :] * v.to(tl.float32), 2)
+            _w, g = _logit_gradient(logit, drift, row_lse[:, None], row_delta[:, None], ok, clamp, HAS_CLAMP)
+            if EDGE_GRAD:
+                tl.store(grad_edge + position * H + head[:, None], g * inv_temperature, mask=ok)
+            sum_bias = _add_by_type(sum_bias, kind, g, T)
+            by_type = _add_rows_by_type(by_type, kind, g, k, T)
+        # Rows of empty slots only: 0 times an unread query must stay 0.
+        q = tl.where((tl.max(any_edge.to(tl.int32), 1) > 0)[:, None], q, 0.0)
+        grad_q = tl.zeros([BN * BH, BC], tl.float32)
+        new_scale = ()
+        for t in tl.static_range(T):
+            part = tl.sum(by_type[t], 1)
+            factor = tl.load(
+                scale + ((t * H + head) * C)[:, None] + c, mask=(head < H)[:, None] & channel, other=0.0
+            )
+            grad_q += part * factor
+            new_scale = new_scale + (sum_scale[t] + part * q,)
+        sum_scale = new_scale
+        first = segment < num_rows
+        tl.store(delta + place, row_delta, mask=live & first)
+        store = live[:, None] & channel
+        tl.store(grad_query + (place * C)[:, None] + c, grad_q, mask=store & first[:, None])
+        if K == 0:
+            place = (segment - num_rows) * H + head
+            tl.store(extra_grad_query + (place * C)[:, None] + c, grad_q, mask=store & ~first[:, None])
+        segment += tl.num_programs(0) * BN
+
+    # One share [T, BH, BC] per program and group of heads: the host adds them in float64.
+    share = tl.program_id(0).to(tl.int64) * tl.num_programs(1) + tl.program_id(1)
+    h = tl.arange(0, BH)
+    for t in tl.static_range(T):
+        place = (share * T + t) * BH + h
+        tl.store(grad_bias + place, tl.sum(tl.reshape(tl.sum(sum_bias[t], 1), [BN, BH]), 0))
+        scale_share = tl.sum(tl.reshape(sum_scale[t], [BN, BH, BC]), 0)
+        tl.store(grad_scale + (place * BC)[:, None] + c, scale_share)
+
+
+@triton.jit
+def backward_columns(
+    indptr, target, edge_type, edge_id, extra_ptr, extra_row, num_rows, num_segments, S,
+    query, key, value, grad, scale, bias, edge_bias, inv_temperature, clamp, lse, delta,
+    grad_key, grad_value, extra_grad_key, extra_grad_value,
+    H: tl.constexpr, C: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_CLAMP: tl.constexpr,
+    QN: tl.constexpr, QH: tl.constexpr, KN: tl.constexpr, KH: tl.constexpr,
+    VN: tl.constexpr, VH: tl.constexpr,
+    GN: tl.constexpr, GH: tl.constexpr,
+    BN: tl.constexpr, BH: tl.constexpr, BE: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """Gradients of the keys and values of every segment of a source's out-edges."""
+    line, head = _line(H, BN, BH)
+    segment = tl.program_id(0).to(tl.int64) * BN + line
+    row, begin, end, live = _edges(
+        segment, head, indptr, extra_ptr, extra_row, num_rows, num_segments, H, 0, S
+    )
+    c = tl.arange(0, BC)
+    used = (live & (begin < end))[:, None] & (c < C)[None, :]
+    k = tl.load(key + (row * KN + head * KH)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+    v = tl.load(value + (row * VN + head * VH)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+    total_key = tl.zeros([BN * BH, BE, BC], tl.float32)
+    total_value = tl.zeros([BN * BH, BE, BC], tl.float32)
+    for e in range(0, tl.max(end - begin), BE):
+        position = begin[:, None] + e + tl.arange(0, BE)[None, :]
+        ok = live[:, None] & (position < end[:, None])
+        i = tl.load(target + position, mask=ok, other=-1).to(tl.int64)
+        ok = ok & (i >= 0)  # always true; Triton 3.7 gives the loads conflicting layouts without it
+        kind = tl.load(edge_type + position, mask=ok, other=0).to(tl.int32)
+        mask = ok[:, :, None] & (c < C)[None, None, :]
+        q = _scaled_rows(query, scale, i, kind, head, c, mask, QN, QH, H, C)
+        go = tl.load(grad + (i * GN)[:, :, None] + (head * GH)[:, None, None] + c, mask=mask, other=0.0)
+        go = go.to(tl.float32)
+        edge = position
+        if HAS_BIAS:
+            edge = tl.load(edge_id + position, mask=ok, other=0).to(tl.int64)
+        logit = tl.sum(k[:, None, :] * q, 2)
+        logit = _finish_logit(logit, ok, kind, head, edge, bias, edge_bias, inv_temperature, H, HAS_BIAS)
+        drift = tl.sum(v[:, None, :] * go, 2)
+        row_lse = tl.load(lse + i * H + head[:, None], mask=ok, other=0.0)
+        row_delta = tl.load(delta + i * H + head[:, None], mask=ok, other=0.0)
+        w, g = _logit_gradient(logit, drift, row_lse, row_delta, ok, clamp, HAS_CLAMP)
+        total_key += g[:, :, None] * q
+        total_value += w[:, :, None] * go
+    result_key, result_value = tl.sum(total_key, 1), tl.sum(total_value, 1)
+    first = segment < num_rows
+    store = live[:, None] & (c < C)[None, :]
+    place = ((row * H + head) * C)[:, None] + c
+    tl.store(grad_key + place, result_key, mask=store & first[:, None])
+    tl.store(grad_value + place, result_value, mask=store & first[:, None])
+    place = (((segment - num_rows) * H + head) * C)[:, None] + c
+    tl.store(extra_grad_key + place, result_key, mask=store & ~first[:, None])
+    tl.store(extra_grad_value + place, result_value, mask=store & ~first[:, None])

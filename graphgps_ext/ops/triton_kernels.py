@@ -1,0 +1,223 @@
+"""The attention operator's kernels for CUDA, in Triton.
+
+A program works on a tile of BN segments x BH heads, BE edges of each at a time. A segment is a row of at
+most `S` edges; a longer row has further segments, whose results are merged afterwards, so no program is left
+with a hub alone. Each of the tile's R = BN * BH lines keeps BE soft-maxes of its own which meet only at the
+end: the loop over edges needs no exchange between threads except the sum over channels.
+
+Offsets are int64. `scale` [T, H, C] holds type_scale / (sqrt(C) * temperature) and `bias` [T, H]
+type_bias / temperature, both float32. A slot of -1 is empty. Sums run in float32 and in a fixed order.
+"""
+# mypy: disable-error-code="no-untyped-def, assignment"
+# Triton reads annotations itself and types the rest.
+
+from __future__ import annotations
+
+import triton
+import triton.language as tl
+
+NO_MASS = tl.constexpr(-3.0e38)  # log-sum-exp of nothing: finite, so that differences are never NaN
+
+
+@triton.jit
+def _line(H, BN: tl.constexpr, BH: tl.constexpr):
+    """Segment [R] and head [R] of each line of this program's tile; heads beyond H are idle."""
+    r = tl.arange(0, BN * BH)
+    return r // BH, tl.program_id(1) * BH + r % BH
+
+
+@triton.jit
+def _edges(segment, head, indptr, extra_ptr, extra_row, num_rows, num_segments, H, K: tl.constexpr, S):
+    """Row, first and last edge of each segment, and whether it exists.
+
+    Segment s < num_rows begins row s; the others continue the rows of `extra_row`. K > 0: a table's rows.
+    """
+    live = (segment < num_segments) & (head < H)
+    if K > 0:
+        row = segment
+        begin = row * K
+        end = tl.where(live, begin + K, begin)
+    else:
+        first = segment < num_rows
+        extra = segment - num_rows
+        row = tl.where(
+            first, segment, tl.load(extra_row + extra, mask=live & (extra >= 0), other=0).to(tl.int64)
+        )
+        live = live & (row < num_rows)
+        begin = tl.load(indptr + row, mask=live, other=0)
+        stop = tl.load(indptr + row + 1, mask=live, other=0)
+        start = tl.load(extra_ptr + row, mask=live & (extra >= 0), other=0)
+        begin = tl.where(first, begin, begin + (extra - start + 1) * S)
+        end = tl.minimum(begin + S, stop)
+    return row, begin, end, live
+
+
+@triton.jit
+def _scaled_rows(x, scale, node, kind, head, c, mask, NODE: tl.constexpr, HEAD: tl.constexpr, H, C):
+    """x[node, head] * scale[kind, head], [R, BE, BC] in float32."""
+    rows = tl.load(x + (node * NODE)[:, :, None] + (head * HEAD)[:, None, None] + c, mask=mask, other=0.0)
+    factor = tl.load(scale + ((kind * H + head[:, None]) * C)[:, :, None] + c, mask=mask, other=0.0)
+    return rows.to(tl.float32) * factor
+
+
+@triton.jit
+def _finish_logit(
+    logit, ok, kind, head, position, bias, edge_bias, inv_temperature, H, HAS_BIAS: tl.constexpr
+):
+    """Add the type's bias and the edge's; -inf in empty slots."""
+    logit += tl.load(bias + kind * H + head[:, None], mask=ok, other=0.0)
+    if HAS_BIAS:
+        logit += tl.load(edge_bias + position * H + head[:, None], mask=ok, other=0.0) * inv_temperature
+    return tl.where(ok, logit, -float('inf'))
+
+
+@triton.jit
+def _clamped(logit, clamp):
+    # Not tl.clamp: a NaN must stay NaN.
+    logit = tl.where(logit > clamp, clamp, logit)
+    return tl.where(logit < -clamp, -clamp, logit)
+
+
+@triton.jit
+def forward(
+    indptr, source, edge_type, extra_ptr, extra_row, num_rows, num_segments, S,
+    query, key, value, scale, bias, edge_bias, inv_temperature, clamp,
+    out, lse, extra_out, extra_lse,
+    K: tl.constexpr, H: tl.constexpr, C: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_CLAMP: tl.constexpr,
+    QN: tl.constexpr, QH: tl.constexpr, KN: tl.constexpr, KH: tl.constexpr,
+    VN: tl.constexpr, VH: tl.constexpr,
+    BN: tl.constexpr, BH: tl.constexpr, BE: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """Output and log-sum-exp of every segment, as if it were a row of its own."""
+    line, head = _line(H, BN, BH)
+    segment = tl.program_id(0).to(tl.int64) * BN + line
+    row, begin, end, live = _edges(
+        segment, head, indptr, extra_ptr, extra_row, num_rows, num_segments, H, K, S
+    )
+    c = tl.arange(0, BC)
+    used = live[:, None] & (c < C)[None, :]
+    q = tl.load(query + (row * QN + head * QH)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+    top = tl.full([BN * BH, BE], NO_MASS, tl.float32)
+    mass = tl.zeros([BN * BH, BE], tl.float32)
+    total = tl.zeros([BN * BH, BE, BC], tl.float32)
+    for e in range(0, tl.max(end - begin), BE):
+        position = begin[:, None] + e + tl.arange(0, BE)[None, :]
+        ok = live[:, None] & (position < end[:, None])
+        j = tl.load(source + position, mask=ok, other=-1).to(tl.int64)
+        ok = ok & (j >= 0)
+        kind = tl.load(edge_type + position, mask=ok, other=0).to(tl.int32)
+        mask = ok[:, :, None] & (c < C)[None, None, :]
+        k = _scaled_rows(key, scale, j, kind, head, c, mask, KN, KH, H, C)
+        v = tl.load(value + (j * VN)[:, :, None] + (head * VH)[:, None, None] + c, mask=mask, other=0.0)
+        logit = tl.sum(q[:, None, :] * k, 2)
+        logit = _finish_logit(logit, ok, kind, head, position, bias, edge_bias, inv_temperature, H, HAS_BIAS)
+        if HAS_CLAMP:
+            logit = tl.where(ok, _clamped(logit, clamp), logit)
+        higher = tl.maximum(top, logit)
+        shrink = tl.exp(top - higher)
+        w = tl.exp(logit - higher)
+        mass = mass * shrink + w
+        total = total * shrink[:, :, None] + w[:, :, None] * v.to(tl.float32)
+        top = higher
+
+    highest = tl.max(top, 1)
+    shrink = tl.exp(top - highest[:, None])
+    sum_mass = tl.sum(mass * shrink, 1)
+    some = sum_mass != 0  # true for NaN
+    result = tl.sum(total * shrink[:, :, None], 1) / tl.where(some, sum_mass, 1.0)[:, None]
+    log_mass = tl.where(some, highest + tl.log(tl.where(some, sum_mass, 1.0)), NO_MASS)
+    first = segment < num_rows
+    place = row * H + head
+    tl.store(lse + place, log_mass, mask=live & first)
+    tl.store(out + (place * C)[:, None] + c, result, mask=used & first[:, None])
+    if K == 0:
+        place = (segment - num_rows) * H + head
+        tl.store(extra_lse + place, log_mass, mask=live & ~first)
+        tl.store(extra_out + (place * C)[:, None] + c, result, mask=used & ~first[:, None])
+
+
+@triton.jit
+def merge_outputs(
+    extra_ptr, extra_row, num_rows, out, lse, extra_out, extra_lse,
+    H: tl.constexpr, C: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """Rows of several segments: weigh each segment's output by the exponential of its log-sum-exp."""
+    extra = tl.program_id(0).to(tl.int64)
+    row = tl.load(extra_row + extra).to(tl.int64)
+    if row < num_rows:
+        start = tl.load(extra_ptr + row)
+        if extra == start:  # the first of the row's extra segments does the work for all of them
+            head = tl.program_id(1) * BH + tl.arange(0, BH)
+            c = tl.arange(0, BC)
+            live = head < H
+            used = live[:, None] & (c < C)[None, :]
+            place = row * H + head
+            top = tl.load(lse + place, mask=live, other=0.0)
+            mass = tl.full([BH], 1.0, tl.float32)
+            total = tl.load(out + (place * C)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+            for s in range(start, tl.load(extra_ptr + row + 1)):
+                part = s * H + head
+                part_lse = tl.load(extra_lse + part, mask=live, other=0.0)
+                part_out = tl.load(extra_out + (part * C)[:, None] + c, mask=used, other=0.0)
+                higher = tl.maximum(top, part_lse)
+                shrink, w = tl.exp(top - higher), tl.exp(part_lse - higher)
+                total = total * shrink[:, None] + part_out * w[:, None]
+                mass = mass * shrink + w
+                top = higher
+            tl.store(lse + place, top + tl.log(mass), mask=live)
+            tl.store(out + (place * C)[:, None] + c, total / mass[:, None], mask=used)
+
+
+@triton.jit
+def merge_sums(
+    extra_ptr, extra_row, num_rows, total, extra_total,
+    H: tl.constexpr, C: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """Rows of several segments: add the extra segments' sums to the first's."""
+    extra = tl.program_id(0).to(tl.int64)
+    row = tl.load(extra_row + extra).to(tl.int64)
+    if row < num_rows:
+        start = tl.load(extra_ptr + row)
+        if extra == start:
+            head = tl.program_id(1) * BH + tl.arange(0, BH)
+            c = tl.arange(0, BC)
+            used = (head < H)[:, None] & (c < C)[None, :]
+            place = ((row * H + head) * C)[:, None] + c
+            x = tl.load(total + place, mask=used, other=0.0).to(tl.float32)
+            for s in range(start, tl.load(extra_ptr + row + 1)):
+                x += tl.load(extra_total + ((s * H + head) * C)[:, None] + c, mask=used, other=0.0)
+            tl.store(total + place, x, mask=used)
+
+
+@triton.jit
+def edge_weights(
+    indptr, source, edge_type, extra_ptr, extra_row, num_rows, num_segments, S,
+    query, key, scale, bias, edge_bias, inv_temperature, clamp, lse, weights,
+    K: tl.constexpr, H: tl.constexpr, C: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_CLAMP: tl.constexpr,
+    QN: tl.constexpr, QH: tl.constexpr, KN: tl.constexpr, KH: tl.constexpr,
+    BN: tl.constexpr, BH: tl.constexpr, BE: tl.constexpr, BC: tl.constexpr,
+):  # fmt: skip
+    """The weight of every edge from its row's log-sum-exp; 0 in empty slots."""
+    line, head = _line(H, BN, BH)
+    segment = tl.program_id(0).to(tl.int64) * BN + line
+    row, begin, end, live = _edges(
+        segment, head, indptr, extra_ptr, extra_row, num_rows, num_segments, H, K, S
+    )
+    c = tl.arange(0, BC)
+    used = live[:, None] & (c < C)[None, :]
+    q = tl.load(query + (row * QN + head * QH)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+    row_lse = tl.load(lse + row * H + head, mask=live, other=0.0)
+    for e in range(0, tl.max(end - begin), BE):
+        position = begin[:, None] + e + tl.arange(0, BE)[None, :]
+        there = live[:, None] & (position < end[:, None])
+        j = tl.load(source + position, mask=there, other=-1).to(tl.int64)
+        ok = there & (j >= 0)
+        kind = tl.load(edge_type + position, mask=ok, other=0).to(tl.int32)
+        mask = ok[:, :, None] & (c < C)[None, None, :]
+        k = _scaled_rows(key, scale, j, kind, head, c, mask, KN, KH, H, C)
+        logit = tl.sum(q[:, None, :] * k, 2)
+        logit = _finish_logit(logit, ok, kind, head, position, bias, edge_bias, inv_temperature, H, HAS_BIAS)
+        if HAS_CLAMP:
+            logit = tl.where(ok, _clamped(logit, clamp), logit)
+        w = tl.exp(tl.where(ok, logit - row_lse[:, None], -float('inf')))
+        tl.store(weights + position * H + head[:, None], w, mask=there)

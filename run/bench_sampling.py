@@ -1,0 +1,262 @@
+"""Time of a new sample: K in-neighbours of every node, and the neighbourhood of a batch of seed nodes.
+
+    python run/bench_sampling.py                        the cases of this machine's device
+    python run/bench_sampling.py --groups small         seconds on two cores
+    python run/bench_sampling.py --json sampling.json   rows as JSON as well
+
+impl: numba = one pass with a reservoir per row; prepared = look-ups in running sums that were made once
+(`prefix_weights`); jumps = exponential jumps over the same sums (A-ExpJ); torch = one sort, the draw of CUDA
+and of a machine without numba. Before they are timed, numba and torch must draw the same edges; prepared and
+jumps, which draw others, must give valid rows whose edges have the same mean log-weight.
+
+ns_per_edge counts every edge of the graph (walks: every slot of the tables), and on the CPU the time of all
+threads together, as does ns_per_row; ms is what the clock on the wall says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from bench_harness import describe, extra_mb, print_table, synchronize, write_json
+from bench_sampling_jumps import draw_by_jumps
+from torch import Tensor
+
+from graphgps_ext.ops import InNeighbors, NeighborTable
+from graphgps_ext.sampling import layered_neighborhood, prefix_weights, sample_neighbors, stream_key
+from graphgps_ext.sampling.neighbors_torch import draw_torch
+from graphgps_ext.sampling.relabel import NumbaRelabeler, TorchRelabeler
+
+COLUMNS = (
+    'case', 'impl', 'nodes', 'edges', 'degree', 'K', 'ms', 'ns_per_edge', 'ns_per_row', 'extra_mb', 'slower'
+)  # fmt: skip
+CHECKED_NODES = 5000
+
+
+@dataclass(frozen=True)
+class DrawCase:
+    """N nodes of mean in-degree `degree`; `skewed` draws the degrees from a log-normal law."""
+
+    nodes: int
+    degree: int
+    K: int = 10
+    skewed: bool = False
+
+    @property
+    def name(self) -> str:
+        return f'draw, {"skewed " if self.skewed else ""}degree {self.degree}'
+
+    def make(self) -> tuple[InNeighbors, Tensor]:
+        """A random graph, and weights like attention scores: the soft-max of normal logits."""
+        generator = torch.Generator().manual_seed(0)
+        degree = torch.full((self.nodes,), self.degree)
+        if self.skewed:
+            normal = torch.randn(self.nodes, generator=generator)
+            degree = (self.degree * (normal - 0.5).exp()).round().long()
+        indptr = torch.cat([torch.zeros(1, dtype=torch.int64), degree.cumsum(0)])
+        num_edges = int(indptr[-1])
+        source = torch.randint(0, self.nodes, (num_edges,), generator=generator, dtype=torch.int32)
+        graph = InNeighbors(indptr, source, torch.zeros(num_edges, dtype=torch.int8), self.nodes)
+        weights = (2 * torch.randn(num_edges, generator=generator)).exp()
+        target = torch.arange(self.nodes).repeat_interleave(degree)
+        return graph, weights / torch.zeros(self.nodes).index_add(0, target, weights)[target]
+
+
+@dataclass(frozen=True)
+class WalkCase:
+    """The neighbourhood of S seeds through L layers of K in-neighbours."""
+
+    nodes: int
+    seeds: int
+    layer_degrees: tuple[int, ...]
+
+    @property
+    def name(self) -> str:
+        return f'walk, {self.seeds} seeds, K {"-".join(map(str, self.layer_degrees))}'
+
+
+GROUPS: dict[str, dict[str, list[DrawCase | WalkCase]]] = {
+    'small': {
+        device: [DrawCase(50_000, 20), DrawCase(5_000, 200), WalkCase(100_000, 500, (10, 10))]
+        for device in ('cpu', 'cuda')
+    },
+    'degrees': {
+        'cpu': [DrawCase(8_000_000 // degree, degree) for degree in (20, 50, 100, 200, 500, 1000, 5000)],
+        'cuda': [DrawCase(40_000_000 // degree, degree) for degree in (20, 100, 200, 1000)],
+    },
+    'shapes': {
+        'cpu': [DrawCase(100_000, 100, skewed=True), DrawCase(10_000, 800, K=50, skewed=True)],
+        'cuda': [DrawCase(132_534, 800, K=50), DrawCase(2_449_029, 80, K=10)],
+    },
+    'walks': {
+        device: [
+            WalkCase(150_000, 256, (50, 30)),
+            WalkCase(2_000_000, 1000, (10, 10)),
+            WalkCase(1_500_000, 500, (20, 20)),
+        ]
+        for device in ('cpu', 'cuda')
+    },
+}
+
+
+def measure(function: Callable[[], Any], device: str) -> tuple[float, float]:
+    """Median milliseconds on the wall, and of all threads together (on CUDA: the wall again)."""
+    function()
+    synchronize(device)
+    wall, cpu = [], []
+    begin = time.perf_counter()
+    while len(wall) < 3 or (time.perf_counter() - begin < 1.5 and len(wall) < 50):
+        start, start_cpu = time.perf_counter(), time.process_time()
+        function()
+        synchronize(device)
+        wall.append((time.perf_counter() - start) * 1e3)
+        cpu.append((time.process_time() - start_cpu) * 1e3)
+    return statistics.median(wall), statistics.median(cpu if device == 'cpu' else wall)
+
+
+def draws(
+    graph: InNeighbors, weights: Tensor, K: int, device: str
+) -> Iterator[tuple[str, Callable[[int, Tensor | None], Tensor]]]:
+    """(impl, the edges [n, K] that it draws with a key for some nodes or for all)."""
+
+    def sample(given: Any, strategy: str, key: int, nodes: Tensor | None) -> Tensor:
+        table = sample_neighbors(graph, given, K, strategy=strategy, fill='mask', key=key, nodes=nodes)
+        assert table.edge_id is not None
+        return table.edge_id
+
+    fast = 'numba' if device == 'cpu' else 'torch'
+    yield fast, lambda key, nodes: sample(weights, 'weighted', key, nodes)
+    if device == 'cpu':
+        prepared = prefix_weights(graph, weights)
+        assert prepared.prefix is not None
+        prefix = prepared.prefix
+        yield 'prepared', lambda key, nodes: sample(prepared, 'weighted', key, nodes)
+        yield 'jumps', lambda key, nodes: draw_by_jumps(graph, weights, prefix, K, key, nodes)
+        yield 'torch', lambda key, nodes: draw_torch(graph, weights, K, 'weighted', 'mask', key, nodes)[2]
+    yield f'{fast}, uniform', lambda key, nodes: sample(None, 'uniform', key, nodes)
+    yield f'{fast}, top', lambda key, nodes: sample(weights, 'top', key, nodes)
+
+
+def check(
+    impl: str, drawn: Tensor, truth: Tensor, graph: InNeighbors, weights: Tensor, nodes: Tensor
+) -> None:
+    """Raises if rows drawn for `nodes` are not what they should be; `truth` is the sort's draw."""
+    if impl in ('numba', 'torch'):
+        # CPU and CUDA may round a logarithm apart, which shows in less than one row of a million
+        if (drawn != truth).any(1).sum() > (drawn.is_cuda and 1):
+            raise AssertionError(f'{impl} draws other edges than the sort')
+        return
+    taken = drawn >= 0
+    inside = (drawn >= graph.indptr[nodes, None]) & (drawn < graph.indptr[nodes + 1, None])
+    ascending = (drawn[:, 1:] > drawn[:, :-1]) | ~taken[:, 1:]
+    if not (torch.equal(taken, truth >= 0) and (inside | ~taken).all() and ascending.all()):
+        raise AssertionError(
+            f'{impl} gives rows with a wrong number of edges, duplicates, or edges of other rows'
+        )
+    if impl in ('prepared', 'jumps'):
+        means = [weights[edges[taken]].log().double() for edges in (drawn, truth)]
+        spread = (2 * means[1].var() / means[1].numel()).sqrt()
+        if (means[0].mean() - means[1].mean()).abs() > 5 * spread:
+            raise AssertionError(f'{impl} draws edges of another mean log-weight than the sort')
+
+
+def bench_draw(case: DrawCase, device: str, only: str) -> list[dict[str, Any]]:
+    graph, weights = case.make()
+    nodes = torch.arange(min(CHECKED_NODES, case.nodes))
+    truth = draw_torch(graph, weights, case.K, 'weighted', 'mask', 0, nodes)[2].to(device)
+    graph, weights, nodes = graph.to(device), weights.to(device), nodes.to(device)
+    rows = []
+    for impl, draw in draws(graph, weights, case.K, device):
+        if not re.search(only, impl):
+            continue
+        check(impl, draw(0, nodes), truth, graph, weights, nodes)
+        ms, cpu_ms = measure(lambda draw=draw: draw(1, None), device)
+        extra = extra_mb(lambda draw=draw: draw(1, None), device)
+        rows.append(
+            {
+                'case': case.name, 'impl': impl, 'device': device, 'nodes': case.nodes,
+                'edges': graph.num_edges, 'degree': case.degree, 'K': case.K, 'ms': ms,
+                'ns_per_edge': cpu_ms * 1e6 / graph.num_edges, 'ns_per_row': cpu_ms * 1e6 / case.nodes,
+                'extra_mb': extra,
+            }
+        )  # fmt: skip
+    return rows
+
+
+def bench_walk(case: WalkCase, device: str, only: str) -> list[dict[str, Any]]:
+    """Draw and relabelling together, then the relabelling alone by each implementation."""
+    graph = DrawCase(case.nodes, 20).make()[0].to(device)
+    generator = torch.Generator().manual_seed(1)
+    seeds = torch.randperm(case.nodes, generator=generator)[: case.seeds].to(device)
+    num_layers = len(case.layer_degrees)
+
+    def draw(layer: int, nodes: Tensor) -> NeighborTable:
+        K = case.layer_degrees[layer]
+        return sample_neighbors(
+            graph, None, K, strategy='uniform', fill='mask', key=stream_key(layer), nodes=nodes
+        )
+
+    walk = layered_neighborhood(seeds, draw, num_layers, case.nodes)
+    drawn = [draw(layer, walk.n_id[: walk.num_nodes[layer + 1]]).neighbors for layer in range(num_layers)]
+    slots = sum(table.numel() for table in drawn)
+    relabelers = {'torch': TorchRelabeler} | ({'numba': NumbaRelabeler} if device == 'cpu' else {})
+
+    def relabel(name: str) -> list[Tensor]:
+        relabeler = relabelers[name](case.nodes, graph.indptr.device)
+        relabeler.add(seeds)
+        return [relabeler.add(table) for table in reversed(drawn)]
+
+    functions: dict[str, Callable[[], Any]] = {
+        'draw + relabel': lambda: layered_neighborhood(seeds, draw, num_layers, case.nodes)
+    }
+    for name in relabelers:
+        found = relabel(name)
+        if not all(torch.equal(a, b.neighbors) for a, b in zip(reversed(found), walk.layers, strict=True)):
+            raise AssertionError(f'{name} relabels otherwise than the walk')
+        functions[f'{name} relabel'] = lambda name=name: relabel(name)
+    rows = []
+    for impl, function in functions.items():
+        if re.search(only, impl):
+            ms, cpu_ms = measure(function, device)
+            rows.append(
+                {
+                    'case': case.name, 'impl': impl, 'device': device, 'nodes': walk.num_nodes[0],
+                    'edges': slots, 'degree': 20, 'K': case.layer_degrees[0], 'ms': ms,
+                    'ns_per_edge': cpu_ms * 1e6 / slots, 'ns_per_row': cpu_ms * 1e6 / walk.num_nodes[0],
+                }
+            )  # fmt: skip
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument(
+        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=('cuda', 'cpu')
+    )
+    parser.add_argument('--groups', nargs='+', choices=sorted(GROUPS), default=['degrees', 'shapes', 'walks'])
+    parser.add_argument('--impl', default='', help='only implementations matching this regular expression')
+    parser.add_argument('--json', metavar='FILE', help='write the rows here')
+    args = parser.parse_args()
+    print(f'{describe(args.device)}\nmedian; slower: against the first row of the case\n')
+    rows: list[dict[str, Any]] = []
+    for group in args.groups:
+        for case in GROUPS[group][args.device]:
+            bench = bench_draw if isinstance(case, DrawCase) else bench_walk
+            found = bench(case, args.device, args.impl)
+            for row in found:
+                row['slower'] = row['ms'] / found[0]['ms']
+            print_table(found, COLUMNS)
+            rows += found
+            write_json(args.json, rows)
+
+
+if __name__ == '__main__':
+    main()

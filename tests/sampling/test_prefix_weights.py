@@ -1,0 +1,145 @@
+"""Draws from prepared weights: the same law as the plain draw, by look-ups instead of a pass over the row."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+import torch
+from sampling_oracles import check_table, equal, excess, graph_of_rows, random_graph, subset_probabilities
+
+from graphgps_ext.ops.neighbors import NeighborTable
+from graphgps_ext.sampling import PrefixWeights, prefix_weights, sample_neighbors, stream_key
+
+NUM_ROWS = 40_000
+LIMIT = 4.0
+
+# Rows of 13, which K = 1, 2, 3 draw by look-ups. What each makes the draw do:
+ROWS = {
+    'even': [1.0] * 13,  # few repeats
+    'mixed': [0.3, 0.0, 0.2, 0.1, 0.05, 0.0, 0.05, 0.1, 0.05, 0.05, 0.04, 0.03, 0.03],
+    'one heavy edge': [0.01] * 6 + [5.0] + [0.01, 0.02, 0.03, 0.0, 0.01, 0.02],  # repeats, then cut-outs
+    'heavy ends': [7.0, *[0.1] * 11, 9.0],
+    'a heavy edge and dust': [1.0]
+    + [1e-9, 2e-9, 0.0] * 4,  # sums without digits: the reservoir draws the rest
+    'two drawable': [0.0] * 5 + [2.0] + [0.0] * 6 + [1e-12],
+    'one drawable': [0.0] * 12 + [1e-40],
+}
+
+
+def draws(weights: list[float], degree: int, fill: str = 'mask') -> Counter:
+    """How often each sorted set of slots came out of NUM_ROWS equal rows."""
+    graph = graph_of_rows([range(len(weights))] * NUM_ROWS, num_sources=len(weights))
+    prepared = prefix_weights(graph, torch.tensor(weights * NUM_ROWS))
+    table = sample_neighbors(graph, prepared, degree, strategy='weighted', fill=fill, key=stream_key(8))
+    return Counter(tuple(item for item in row if item >= 0) for row in table.neighbors.tolist())
+
+
+@pytest.mark.parametrize('degree', [1, 2, 3])
+@pytest.mark.parametrize('name', ROWS)
+def test_whole_draws_have_the_plackett_luce_probabilities(name: str, degree: int):
+    exact = [float(np.float32(weight)) for weight in ROWS[name]]
+    assert excess(draws(ROWS[name], degree), subset_probabilities(exact, degree)) < LIMIT
+
+
+def test_draws_from_long_rows_have_the_law_of_plain_draws():
+    """Rows of 400 with a few heavy edges: inclusion frequencies of both kinds of draw agree."""
+    generator = torch.Generator().manual_seed(0)
+    weights = torch.rand(400, generator=generator).pow(6).repeat(5000)
+    graph = graph_of_rows([range(400)] * 5000, num_sources=400)
+    options = {'strategy': 'weighted', 'fill': 'mask'}
+    counts = []
+    for given in (weights, prefix_weights(graph, weights)):
+        tables = [sample_neighbors(graph, given, 20, **options, key=stream_key(key)) for key in range(3)]
+        neighbors = torch.cat([table.neighbors for table in tables])
+        counts.append(neighbors.flatten().bincount(minlength=400).double())
+    plain, prepared = counts
+    seen = plain + prepared >= 20
+    chi_square = ((plain - prepared)[seen] ** 2 / (plain + prepared)[seen]).sum().item()
+    assert (
+        chi_square < seen.sum() + LIMIT * (2 * seen.sum()).sqrt()
+    )  # without replacement it is a little less
+
+
+@pytest.mark.parametrize('fill', ['mask', 'repeat'])
+@pytest.mark.parametrize('degree', [1, 4, 17])
+def test_rows_hold_distinct_drawable_edges_in_order_then_what_fill_says(fill: str, degree: int):
+    graph, weights = random_graph(80, 130)
+    for scale in (weights, weights.pow(20), weights * (torch.arange(weights.numel()) % 9 == 0)):
+        table = sample_neighbors(
+            graph, prefix_weights(graph, scale), degree, strategy='weighted', fill=fill, key=1
+        )
+        check_table(graph, scale, table, torch.arange(80), fill)
+
+
+def test_rows_are_a_function_of_key_and_node():
+    graph, weights = random_graph(5000, 80)
+    prepared = prefix_weights(graph, weights)
+    nodes = torch.randperm(5000, generator=torch.Generator().manual_seed(0))[:700]
+    options = {'strategy': 'weighted', 'fill': 'repeat', 'key': 5}
+    threads = torch.get_num_threads()
+    try:
+        for number in (1, 2, 5):
+            torch.set_num_threads(number)
+            whole = sample_neighbors(graph, prepared, 5, **options)
+            some = sample_neighbors(graph, prefix_weights(graph, weights), 5, **options, nodes=nodes)
+            assert whole.edge_id is not None
+            rows = NeighborTable(whole.neighbors[nodes], whole.edge_type[nodes], 5000, whole.edge_id[nodes])
+            assert equal(some, rows)
+    finally:
+        torch.set_num_threads(threads)
+    other = sample_neighbors(graph, prepared, 5, **options | {'key': 6})
+    assert other.edge_id is not None
+    assert (other.edge_id == whole.edge_id)[graph.degree() > 40].all(1).double().mean() < 0.01
+
+
+@pytest.mark.parametrize('strategy', ['uniform', 'top'])
+def test_other_strategies_make_no_difference_between_prepared_and_plain(strategy: str):
+    graph, weights = random_graph(100, 90)
+    prepared = prefix_weights(graph, weights)
+    first, second = (
+        sample_neighbors(graph, given, 4, strategy=strategy, fill='mask', key=2)
+        for given in (weights, prepared)
+    )
+    assert equal(first, second)
+
+
+def test_running_sums_are_those_of_each_row():
+    graph, weights = random_graph(300, 70)
+    prepared = prefix_weights(graph, weights)
+    assert prepared.prefix is not None
+    for node in range(300):
+        row = slice(graph.indptr[node], graph.indptr[node + 1])
+        torch.testing.assert_close(prepared.prefix[row], weights[row].double().cumsum(0), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize('value', [float('nan'), -1.0, float('inf')])
+def test_a_bad_weight_names_the_first_node(value: float):
+    graph = graph_of_rows([range(30)] * 60)
+    weights = torch.ones(graph.num_edges)
+    weights[graph.indptr[[20, 41]]] = value
+    with pytest.raises(ValueError, match=r'finite and not negative, an in-edge of node 20 has another one'):
+        prefix_weights(graph, weights)
+
+
+def test_weights_of_another_shape_are_refused():
+    graph, weights = random_graph(20, 30)
+    with pytest.raises(ValueError, match=r'weights needs shape \[\d+\] and dtype float32, got \[3\]'):
+        prefix_weights(graph, weights[:3])
+
+
+def test_without_numba_the_plain_draw_is_made(monkeypatch: pytest.MonkeyPatch):
+    graph, weights = random_graph(60, 90)
+    plain = sample_neighbors(graph, weights, 4, strategy='weighted', fill='mask', key=2)
+    monkeypatch.setattr('graphgps_ext.sampling.neighbors.has_numba', lambda: False)
+    monkeypatch.setattr('graphgps_ext.sampling.prefix.has_numba', lambda: False)
+    prepared = prefix_weights(graph, weights)
+    assert prepared == PrefixWeights(weights)
+    assert equal(plain, sample_neighbors(graph, prepared, 4, strategy='weighted', fill='mask', key=2))
+
+
+def test_empty_graphs_can_be_prepared():
+    for rows in ([], [[]], [[], []]):
+        graph = graph_of_rows(rows)
+        prepared = prefix_weights(graph, torch.empty(0))
+        table = sample_neighbors(graph, prepared, 3, strategy='weighted', fill='mask', key=0)
+        assert table.neighbors.tolist() == [[-1] * 3] * len(rows)
