@@ -21,6 +21,9 @@ def gt_config(cfg: CfgNode) -> None:
     # Dropout after the attention and in the feed-forward block.
     cfg.gt.dropout = 0.0
 
+    # Dropout of the input features (node encoder spex_linear_node).
+    cfg.gt.input_dropout = 0.0
+
     # Add the input of the attention and of the feed-forward block to their outputs.
     cfg.gt.residual = True
 

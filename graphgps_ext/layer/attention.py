@@ -6,7 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphgps_ext.ops import InNeighbors, NeighborTable, sparse_attention
+from graphgps_ext.ops import Implementation, InNeighbors, NeighborTable, sparse_attention
 
 VALUE_SCALE_START = 0.25
 
@@ -36,7 +36,7 @@ class SparseAttention(nn.Module):
         *,
         normalize_values: bool = False,
         logit_clamp: float = 0.0,
-        implementation: str | None = None,
+        implementation: Implementation | None = None,
     ) -> None:
         super().__init__()
         if heads < 1 or hidden_channels % heads:
@@ -100,5 +100,5 @@ class SparseAttention(nn.Module):
             return_weights=return_weights,
             implementation=self.implementation,
         )
-        out, weights = out if return_weights else (out, None)
-        return out.flatten(1), weights
+        attended, weights = out if isinstance(out, tuple) else (out, None)
+        return attended.flatten(1), weights

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 
 from graphgps_ext.layer.attention import SparseAttention
 from graphgps_ext.layer.norm import build_norm
-from graphgps_ext.ops import InNeighbors, NeighborTable
+from graphgps_ext.ops import Implementation, InNeighbors, NeighborTable
 
 
 class SparseTransformerBlock(nn.Module):
@@ -31,7 +31,7 @@ class SparseTransformerBlock(nn.Module):
         residual: bool = True,
         normalize_values: bool = False,
         logit_clamp: float = 0.0,
-        implementation: str | None = None,
+        implementation: Implementation | None = None,
     ) -> None:
         super().__init__()
         self.residual = residual

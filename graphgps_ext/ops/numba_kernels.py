@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 from numba import float32, int32, int64, uint64
 
-from graphgps_ext.ops.numba_threads import FASTMATH, kernel, prefetch
+from graphgps_ext.ops.numba_threads import FASTMATH, kernel
+from graphgps_ext.ops.numba_vectors import add_scaled, dot, multiply, prefetch
 
 BLOCK = 256  # edges handled together; also the length of a float32 sum
-NARROW = 16  # below this many channels LLVM's vectors of channels stay empty
+LANES = 2  # sums which edges join in turn: through memory, a single sum would wait for itself
 AHEAD = 16  # edges between asking for a neighbour's rows and reading them
 LINE = 16  # floats per cache line
 
@@ -44,22 +45,12 @@ def exp(x: Any) -> Any:
 
 
 @kernel(inline=True)
-def dot(a: Any, a_start: Any, b: Any, b_start: Any, n: Any) -> Any:
-    total = float32(0.0)
-    for c in range(n):
-        total += a[a_start + uint64(c)] * b[b_start + uint64(c)]
-    return total
-
-
-@kernel(inline=True)
 def type_products(scaled: Any, x: Any, x_start: Any, x_head: Any, scale: Any, T: Any, H: Any, C: Any) -> None:
     """scaled[t] = x * scale[t] for a row x: once per row and type instead of once per edge."""
     for t in range(T):
         for h in range(H):
             at = uint64((t * H + h) * C)
-            start = x_start + uint64(h) * x_head
-            for c in range(C):
-                scaled[at + uint64(c)] = x[start + uint64(c)] * scale[at + uint64(c)]
+            multiply(scaled, at, x, x_start + uint64(h) * x_head, scale, at, C)
 
 
 @kernel(inline=True)
@@ -69,104 +60,30 @@ def prefetch_rows(x: Any, node: Any, x_node: Any, x_head: Any, H: Any, C: Any) -
             prefetch(x, uint64(node) * x_node + uint64(h) * x_head + uint64(c))
 
 
-@kernel(inline=True)
-def dots(
-    result: Any, ids: Any, kinds: Any, m: Any, a: Any, a_start: Any, a_kind: Any,
-    b: Any, b_start: Any, b_node: Any, C: Any,
-) -> None:  # fmt: skip
-    """result[p] = a[kinds[p]] . b[ids[p]] over C channels."""
-    if C < NARROW:
-        whole = C - C % 4
-        for p in range(m):
-            at = a_start + uint64(kinds[p]) * a_kind
-            bt = b_start + uint64(ids[p]) * b_node
-            total = float32(0.0)
-            for c in range(0, whole, 4):
-                x = a[at + uint64(c)] * b[bt + uint64(c)] + a[at + uint64(c + 1)] * b[bt + uint64(c + 1)]
-                y = a[at + uint64(c + 2)] * b[bt + uint64(c + 2)] + a[at + uint64(c + 3)] * b[bt + uint64(c + 3)]
-                total += x + y
-            for c in range(whole, C):
-                total += a[at + uint64(c)] * b[bt + uint64(c)]
-            result[p] = total
-    else:
-        for p in range(m):
-            at = a_start + uint64(kinds[p]) * a_kind
-            result[p] = dot(a, at, b, b_start + uint64(ids[p]) * b_node, C)
-
-
-@kernel(inline=True)
-def weighted_sum(
-    total: Any, w: Any, ids: Any, m: Any, b: Any, b_start: Any, b_node: Any, C: Any
-) -> None:  # fmt: skip
-    """total[c] = sum of w[p] * b[ids[p], c]."""
-    if C < NARROW:
-        whole = C - C % 4
-        for c in range(0, whole, 4):
-            x0 = x1 = x2 = x3 = float32(0.0)
-            for p in range(m):
-                bt = b_start + uint64(ids[p]) * b_node + uint64(c)
-                x0 += w[p] * b[bt]
-                x1 += w[p] * b[bt + uint64(1)]
-                x2 += w[p] * b[bt + uint64(2)]
-                x3 += w[p] * b[bt + uint64(3)]
-            total[c] = x0
-            total[c + 1] = x1
-            total[c + 2] = x2
-            total[c + 3] = x3
-        for c in range(whole, C):
-            x0 = float32(0.0)
-            for p in range(m):
-                x0 += w[p] * b[b_start + uint64(ids[p]) * b_node + uint64(c)]
-            total[c] = x0
-    else:
-        for c in range(C):
-            total[c] = float32(0.0)
-        # Four edges at a time: the sums pass through memory, whose latency would else bound the loop.
-        whole = m - m % 4
-        for p in range(0, whole, 4):
-            b0 = b_start + uint64(ids[p]) * b_node
-            b1 = b_start + uint64(ids[p + 1]) * b_node
-            b2 = b_start + uint64(ids[p + 2]) * b_node
-            b3 = b_start + uint64(ids[p + 3]) * b_node
-            w0, w1, w2, w3 = w[p], w[p + 1], w[p + 2], w[p + 3]
-            for c in range(C):
-                u = uint64(c)
-                total[u] += (w0 * b[b0 + u] + w1 * b[b1 + u]) + (w2 * b[b2 + u] + w3 * b[b3 + u])
-        for p in range(whole, m):
-            bt = b_start + uint64(ids[p]) * b_node
-            for c in range(C):
-                total[uint64(c)] += w[p] * b[bt + uint64(c)]
-
-
-@kernel(inline=True)
-def softmax_weights(logits: Any, m: Any, top: Any) -> Any:
-    """Turn logits into exp(logit - top); their sum."""
-    mass = 0.0
-    for p in range(m):
-        w = exp(logits[p] - top)
-        logits[p] = w
-        mass += w
-    return mass
-
-
 @kernel(fastmath=FASTMATH | {'nnan'}, inline=True)  # a NaN may be lost here: it comes back through exp
-def largest(x: Any, m: Any) -> Any:
+def largest(x: Any, start: Any, m: Any) -> Any:
     top = float32(-np.inf)
     for p in range(m):
-        top = max(top, x[p])
+        top = max(top, x[start + uint64(p)])
     return top
 
 
 @kernel(inline=True)
-def finish_logits(
-    logits: Any, kinds: Any, edges: Any, m: Any, h: Any, H: Any, bias: Any, edge_bias: Any, inv_temperature: Any
-) -> None:  # fmt: skip
-    """Add the bias of each edge's type and its own."""
+def softmax_weights(logits: Any, start: Any, m: Any, top: Any) -> Any:
+    """Turn logits into exp(logit - top); their sum."""
+    mass = 0.0
     for p in range(m):
-        logits[p] += bias[uint64(kinds[p]) * uint64(H) + uint64(h)]
-    if edge_bias.size > 0:
-        for p in range(m):
-            logits[p] += edge_bias[uint64(edges[p]) * uint64(H) + uint64(h)] * inv_temperature
+        w = exp(logits[start + uint64(p)] - top)
+        logits[start + uint64(p)] = w
+        mass += w
+    return mass
+
+
+@kernel(inline=True)
+def clamped(x: Any, clamp: Any) -> Any:
+    """x between -clamp and clamp; a NaN stays."""
+    x = clamp if x > clamp else x
+    return -clamp if x < -clamp else x
 
 
 @kernel()
@@ -182,71 +99,82 @@ def forward(
     """
     d = H * C
     last_edge = indptr[last] - 1
-    ids = np.empty(BLOCK, np.int64)
-    kinds = np.empty(BLOCK, np.int64)
-    edges = np.empty(BLOCK, np.int64)
-    logits = np.empty(BLOCK, np.float32)
+    logits = np.empty(H * BLOCK, np.float32)
     scaled = np.empty(num_types * d, np.float32)
-    part = np.empty(C, np.float32)
+    part = np.empty(LANES * d, np.float32)
     total = np.empty(d, np.float64)
     top = np.empty(H, np.float32)
     mass = np.empty(H, np.float64)
+    shrink = np.empty(H, np.float32)
     for i in range(first, last):
         begin = indptr[i]
-        n = indptr[i + 1] - begin
+        end = indptr[i + 1]
         total[:] = 0.0
         top[:] = -np.inf
         mass[:] = 0.0
-        if n > 0:
+        if end > begin:
             type_products(scaled, query, uint64(i) * query_node, query_head, scale, num_types, H, C)
-        for b in range(begin, begin + n, BLOCK):
-            m = 0
-            for e in range(b, min(b + BLOCK, begin + n)):
-                j = int64(source[e])
-                t = int64(edge_type[e])
-                if j < -1 or j >= num_sources or t < 0 or t >= num_types:
-                    return e
-                ids[m] = j
-                kinds[m] = t
-                edges[m] = e
-                m += j >= 0
-            if ahead:
-                for e in range(b, min(b + BLOCK, begin + n)):
+        for b in range(begin, end, BLOCK):
+            m = min(BLOCK, end - b)
+            for p in range(m):
+                e = b + p
+                if ahead:
                     j = int64(source[min(e + AHEAD, last_edge)])
                     if j >= 0:
                         prefetch_rows(key, j, key_node, key_head, H, C)
                         prefetch_rows(value, j, value_node, value_head, H, C)
+                j = int64(source[uint64(e)])
+                t = int64(edge_type[uint64(e)])
+                if j < 0 or j >= num_sources or t < 0 or t >= num_types:
+                    if j != -1:
+                        return e
+                    for h in range(H):
+                        logits[uint64(h * BLOCK + p)] = -np.inf
+                    continue
+                for h in range(H):
+                    at = t * H + h
+                    logit = bias[uint64(at)] + dot(
+                        scaled, uint64(at * C), key, uint64(j) * key_node + uint64(h) * key_head, C
+                    )
+                    if edge_bias.size > 0:
+                        logit += edge_bias[uint64(e * H + h)] * inv_temperature
+                    logits[uint64(h * BLOCK + p)] = clamped(logit, clamp)
+            if weights.size > 0:
+                for p in range(m):
+                    for h in range(H):
+                        weights[uint64((b + p) * H + h)] = logits[uint64(h * BLOCK + p)]
             for h in range(H):
-                dots(
-                    logits, ids, kinds, m, scaled, uint64(h * C), uint64(d),
-                    key, uint64(h) * key_head, key_node, C,
-                )  # fmt: skip
-                finish_logits(logits, kinds, edges, m, h, H, bias, edge_bias, inv_temperature)
-                if clamp < np.inf:
-                    for p in range(m):
-                        x = logits[p]
-                        x = clamp if x > clamp else x
-                        logits[p] = -clamp if x < -clamp else x
-                if weights.size > 0:
-                    for p in range(m):
-                        weights[uint64(edges[p]) * uint64(H) + uint64(h)] = logits[p]
                 # The soft-max goes on from the blocks before: what they summed shrinks to the new maximum.
-                new_top = max(top[h], largest(logits, m))
-                shrink = exp(top[h] - new_top) if new_top > -np.inf else float32(0.0)
-                mass[h] = mass[h] * shrink + softmax_weights(logits, m, new_top)
+                start = uint64(h * BLOCK)
+                new_top = max(top[h], largest(logits, start, m))
+                if new_top == -np.inf:  # empty slots only; exp(-inf + inf) would be NaN
+                    new_top = float32(0.0)
+                shrink[h] = exp(top[h] - new_top)
+                mass[h] = mass[h] * shrink[h] + softmax_weights(logits, start, m, new_top)
                 top[h] = new_top
-                weighted_sum(part, logits, ids, m, value, uint64(h) * value_head, value_node, C)
-                for c in range(C):
-                    total[h * C + c] = total[h * C + c] * shrink + part[c]
+            part[:] = float32(0.0)
+            for p in range(m):
+                j = int64(source[uint64(b + p)])
+                if j < 0:
+                    continue
+                for h in range(H):
+                    add_scaled(
+                        part, uint64((p % LANES) * d + h * C), logits[uint64(h * BLOCK + p)],
+                        value, uint64(j) * value_node + uint64(h) * value_head, C,
+                    )  # fmt: skip
+            for h in range(H):
+                for c in range(h * C, (h + 1) * C):
+                    x = part[uint64(c)] + part[uint64(d + c)]
+                    total[uint64(c)] = total[uint64(c)] * shrink[h] + x
         for h in range(H):
             empty = mass[h] == 0.0
             inverse = 0.0 if empty else 1.0 / mass[h]
             lse[i * H + h] = float32(0.0) if empty else float32(top[h] + np.log(mass[h]))
-            for c in range(C):
-                out[i * d + h * C + c] = float32(total[h * C + c] * inverse)
+            for c in range(h * C, (h + 1) * C):
+                out[uint64(i * d + c)] = float32(total[uint64(c)] * inverse)
         if weights.size > 0:
-            for e in range(begin, begin + n):
+            for e in range(begin, end):
                 for h in range(H):
-                    at = uint64(e) * uint64(H) + uint64(h)
-                    weights[at] = exp(weights[at] - lse[i * H + h]) if source[e] >= 0 else float32(0.0)
+                    at = uint64(e * H + h)
+                    weights[at] = exp(weights[at] - lse[i * H + h])
     return -1

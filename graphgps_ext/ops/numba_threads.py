@@ -19,9 +19,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
-from llvmlite import ir
-from numba import njit, types
-from numba.extending import intrinsic
+from numba import njit
 
 # Everything but nnan and ninf: a NaN in the input must reach the output.
 FASTMATH = {'reassoc', 'contract', 'arcp', 'nsz'}
@@ -49,24 +47,6 @@ def kernel(
             return njit(**options)(function)
 
     return decorate
-
-
-def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
-    """Ask for the cache line of array[index] without waiting: neighbours lie anywhere in memory."""
-
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        data = context.make_array(signature.args[0])(context, builder, args[0]).data
-        i32 = ir.IntType(32)
-        pointer = builder.bitcast(builder.gep(data, [args[1]]), ir.IntType(8).as_pointer())
-        function_type = ir.FunctionType(ir.VoidType(), [pointer.type, i32, i32, i32])
-        function = builder.module.declare_intrinsic('llvm.prefetch', [pointer.type], function_type)
-        builder.call(function, [pointer, i32(0), i32(3), i32(1)])  # to read, into all levels, data
-        return context.get_dummy_value()
-
-    return types.void(array, index), codegen
-
-
-prefetch: Any = intrinsic(_prefetch)  # called in kernels as prefetch(array, index)
 
 
 def run_chunks(work: Callable[[int], None], num_chunks: int) -> None:

@@ -83,7 +83,8 @@ def _keep_smallest(size, count, scratch):  # type: ignore[no-untyped-def]
     for i in range(count):  # the entry's number takes the place of the dropped bits: no two keys are equal
         bits[i] = (bits[i] & _KEY_MASK) | np.int64(i)
     padded = (count + _LANES - 1) // _LANES * _LANES
-    bits[count:padded] = _INT64_MAX
+    for i in range(count, padded):
+        bits[i] = _INT64_MAX
     limit = 0.0
     kept = 0
     for i in range(count):
@@ -94,7 +95,8 @@ def _keep_smallest(size, count, scratch):  # type: ignore[no-untyped-def]
         scratch.kept[kept] = scratch.keys[i]
         scratch.slots[kept] = scratch.slots[i]
         kept += rank < size
-    scratch.keys[:size] = scratch.kept[:size]
+    for i in range(size):
+        scratch.keys[i] = scratch.kept[i]
     return limit
 
 
@@ -305,8 +307,8 @@ def draw_rows(  # type: ignore[no-untyped-def]
             count = _reservoir(weights, use_weights, strategy, row, begin, end, degree, scratch)
         if count < 0:
             return i
-        edge_id[i, :count] = begin + slots[:count]
-        edge_id[i, count:] = -1
+        for k in range(degree):
+            edge_id[i, k] = begin + slots[k] if k < count else -1
         if repeat and 0 < count < degree:
             total = 0.0
             for k in range(count):

@@ -112,7 +112,8 @@ def report(
     mean_score = torch.stack(scores).mean(0)
     records = {split: read_stats(run_dir, split) for split in SPLITS}
     at_best = next(r for r in records['train'] if r['epoch'] == model.best_epoch)
-    metric = best_metric(list(build_metrics(model.dim_metrics)))
+    names = [str(name) for name in build_metrics(model.dim_metrics)]
+    metric = best_metric(names)
     summary: dict[str, Any] = {
         'config': Path(cfg.out_dir).name,
         'run': run_dir.name,
@@ -120,7 +121,7 @@ def report(
         'metric': metric,
         'best_epoch': model.best_epoch,
         'epochs': cfg.optim.max_epoch,
-        'train': {k: at_best[k] for k in ('loss', *build_metrics(model.dim_metrics))},
+        'train': {k: at_best[k] for k in ('loss', *names)},
     }
     for split in ('val', 'test'):
         mask = data[f'{split}_mask']

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +11,7 @@ from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.loss import compute_loss
 from torch_geometric.graphgym.model_builder import GraphGymModule
-from torchmetrics import MeanMetric
+from torchmetrics import MeanMetric, MetricCollection
 
 from graphgps_ext.train.metrics import build_metrics
 
@@ -54,13 +54,20 @@ class NodeClassifier(GraphGymModule):
 
     def _update(self, split: str, pred: Tensor, true: Tensor) -> Tensor:
         loss, score = compute_loss(pred, true)
-        self.split_metrics[f'{split}_split'].update(score.detach().float(), true.long())
-        self.split_loss[f'{split}_split'].update(loss.detach(), weight=len(true))
+        metrics, mean_loss = self._of(split)
+        metrics.update(score.detach().float(), true.long())
+        mean_loss.update(loss.detach(), weight=len(true))
         return loss
+
+    def _of(self, split: str) -> tuple[MetricCollection, MeanMetric]:
+        return (
+            cast(MetricCollection, self.split_metrics[f'{split}_split']),
+            cast(MeanMetric, self.split_loss[f'{split}_split']),
+        )
 
     def epoch_metrics(self, split: str) -> dict[str, float]:
         """Loss and metrics of a split since the last call (of all processes), and a fresh start."""
-        metrics, loss = self.split_metrics[f'{split}_split'], self.split_loss[f'{split}_split']
+        metrics, loss = self._of(split)
         values = {'loss': loss.compute(), **metrics.compute()}
         metrics.reset()
         loss.reset()

@@ -123,7 +123,7 @@ def prepare_run_dir(cfg: CfgNode) -> bool:
 def aggregate(config_dir: Path) -> dict[str, dict[str, float]]:
     """Writes `agg/{train,val,test}/best.json` over all finished runs below `config_dir`, and returns them."""
     summaries = [json.loads(p.read_text()) for p in sorted(config_dir.glob('*/summary.json'))]
-    best = {}
+    best: dict[str, dict[str, float]] = {}
     for split in SPLITS:
         rows = pd.DataFrame([{'epoch': s['best_epoch'], **s[split]} for s in summaries])
         mean, std = rows.mean(), rows.std(ddof=0)

@@ -1,0 +1,13 @@
+#!/usr/bin/env bash
+# All checks and tests: format, lint, types, import rules, README, pytest. Arguments go to pytest.
+set -euo pipefail
+source "$(dirname "$0")/environment.sh"
+make_environment '[dev]' || exit 1
+
+bin=.venv/bin
+"$bin/ruff" format --check .
+"$bin/ruff" check .
+"$bin/mypy"
+"$bin/lint-imports" --no-cache | tail -n 4
+"$bin/python" run/document_keys.py --check
+"$bin/python" -m pytest "$@"
