@@ -1,13 +1,15 @@
-"""What all tests share: the real graphs, if they are on this machine."""
+"""What all tests share: the real graphs, if they are on this machine, and a clean config of GraphGym."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from yacs.config import CfgNode
 
 with warnings.catch_warnings():
     # Warnings are errors in the tests; those of a third party's import are not ours to mend.
@@ -43,3 +45,15 @@ def real_datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for folder in [copy, *(path for path in copy.rglob('*') if path.is_dir())]:
         folder.chmod(0o755)  # the source may be read-only
     return copy
+
+
+@pytest.fixture
+def graphgym_cfg() -> Iterator[CfgNode]:
+    """GraphGym's live cfg at the defaults of GraphGym and of this package, before a test and after it."""
+    from torch_geometric.graphgym.config import cfg, set_cfg
+
+    import graphgps_ext  # noqa: F401
+
+    set_cfg(cfg)
+    yield cfg
+    set_cfg(cfg)

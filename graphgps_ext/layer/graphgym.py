@@ -38,6 +38,16 @@ class WholeGraphLayer(nn.Module):
         return batch
 
 
+class SampledLayer(WholeGraphLayer):
+    """A block on the next sampled table of a layered batch, which it uses up: batch to batch."""
+
+    def forward(self, batch: Data) -> Data:
+        """Replaces `batch.x` [M, d] by [N, d], N the rows of the table."""
+        table, *batch.layers = batch.layers
+        batch.x, _ = self.block(batch.x, table, batch.type_embedding)
+        return batch
+
+
 @register_layer('spex_exphormer')
 def build_exphormer_layer(layer_config: LayerConfig, **kwargs: Any) -> WholeGraphLayer:
     """Exphormer's block: attention over the whole attention graph, feed-forward, batch norm."""
@@ -55,4 +65,12 @@ def build_estimator_layer(layer_config: LayerConfig, **kwargs: Any) -> WholeGrap
         norm='graph',
         normalize_values=cfg.spex.normalize_values,
         logit_clamp=cfg.spex.logit_clamp,
+    )
+
+
+@register_layer('spexphormer')
+def build_spexphormer_layer(layer_config: LayerConfig, **kwargs: Any) -> SampledLayer:
+    """Spexphormer's block: attention over the next sampled table of a layered batch."""
+    return SampledLayer(
+        layer_config, heads=cfg.gt.n_heads, dropout=cfg.gt.dropout, logit_clamp=cfg.spex.logit_clamp
     )

@@ -13,10 +13,8 @@ def adamw_optimizer(params: Iterator[Parameter], base_lr: float, weight_decay: f
     return AdamW(params, lr=base_lr, weight_decay=weight_decay)
 
 
-def cosine_with_warmup_scheduler(
-    optimizer: Optimizer, num_warmup_epochs: int, max_epoch: int
-) -> LRScheduler:
-    """Linear warm-up over `num_warmup_epochs`, then a cosine down to zero at `max_epoch`; steps are epochs."""
+def cosine_with_warmup_scheduler(optimizer: Optimizer, num_warmup_epochs: int, max_epoch: int) -> LRScheduler:
+    """Linear warm-up over `num_warmup_epochs`, then a cosine to zero at `max_epoch`; steps are epochs."""
     cosine = CosineAnnealingLR(optimizer, T_max=max(1, max_epoch - num_warmup_epochs))
     if num_warmup_epochs < 1:
         return cosine

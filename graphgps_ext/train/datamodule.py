@@ -46,11 +46,11 @@ class WholeGraphData(pl.LightningDataModule):
     """
 
     reload_every_n_epochs = 0
+    report_draws = 1  # there is nothing to draw
 
     def __init__(self, data: Data) -> None:
         super().__init__()
         self.graph = data
-        self.num_nodes = data.num_nodes
 
     def setup(self, stage: str) -> None:
         """Moves the graph to the device once."""
@@ -64,7 +64,7 @@ class WholeGraphData(pl.LightningDataModule):
     val_dataloader = train_dataloader
 
     def report_batches(self, draw: int) -> Iterable[Data]:
-        """The graph; there is nothing to draw."""
+        """The graph."""
         return [self.graph]
 
 
@@ -84,7 +84,7 @@ class SampledData(pl.LightningDataModule):
         super().__init__()
         self.nodes = node_data(data)
         self.plan = plan
-        self.num_nodes = data.num_nodes
+        self.report_draws = cfg.spex.eval_draws
 
     def setup(self, stage: str) -> None:
         """Moves graph, scores and node tensors to the device, unless workers sample on the CPU."""

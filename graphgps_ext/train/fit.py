@@ -104,10 +104,9 @@ def report(
     run_dir = Path(cfg.run_dir)
     device = trainer.strategy.root_device
     model.to(device)
-    num_draws = cfg.spex.eval_draws if datamodule.reload_every_n_epochs else 1
     scores = [
         probabilities(model.predict(datamodule.report_batches(draw), data.num_nodes))
-        for draw in range(num_draws)
+        for draw in range(datamodule.report_draws)
     ]
     mean_score = torch.stack(scores).mean(0)
     records = {split: read_stats(run_dir, split) for split in SPLITS}
@@ -134,7 +133,7 @@ def report(
         'seconds_per_epoch': round(sorted(times)[len(times) // 2], 6),
         'seconds_total': round(sum(times), 3),
         'seconds_sampling': round(sum(r['time_sampling'] for r in records['train']), 3),
-        'eval_draws': num_draws,
+        'eval_draws': len(scores),
         'peak_rss_mb': round(peak_rss_mb(), 1),
         'peak_gpu_mb': round(peak_gpu_mb(), 1),
         'device': str(device),

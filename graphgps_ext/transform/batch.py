@@ -32,8 +32,8 @@ def attention_graph_of(data: Data) -> InNeighbors:
     """
     if 'attention_indptr' not in data:
         raise ValueError(
-            "this layer needs an attention graph on the batch, got none: load the data through graphgps_ext's "
-            'loader (a dataset.format of graphgps_ext; see the README)'
+            'this layer needs an attention graph on the batch, got none: load the data with a dataset.format '
+            'of graphgps_ext (see the README)'
         )
     return InNeighbors(
         data.attention_indptr,
@@ -54,8 +54,8 @@ def layer_graphs(data: Data, num_layers: int) -> Sequence[InNeighbors | Neighbor
         return [attention_graph_of(data)] * num_layers
     if len(data.layers) != num_layers:
         raise ValueError(
-            f'a network of {num_layers} layers needs a batch of as many sampled layers, got {len(data.layers)} '
-            f'(set gt.layers or spex.layer_degrees)'
+            f'a network of {num_layers} layers needs a batch of as many sampled layers, '
+            f'got {len(data.layers)} (set gt.layers or spex.layer_degrees)'
         )
     return data.layers
 
