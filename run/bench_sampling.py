@@ -87,7 +87,7 @@ GROUPS: dict[str, dict[str, list[DrawCase | WalkCase]]] = {
         for device in ('cpu', 'cuda')
     },
     'degrees': {
-        'cpu': [DrawCase(8_000_000 // degree, degree) for degree in (20, 50, 100, 200, 500, 1000, 5000)],
+        'cpu': [DrawCase(4_000_000 // degree, degree) for degree in (20, 50, 100, 200, 500, 1000, 5000)],
         'cuda': [DrawCase(40_000_000 // degree, degree) for degree in (20, 100, 200, 1000)],
     },
     'shapes': {

@@ -14,15 +14,15 @@ import torch
 from torch_geometric.graphgym.cmd_args import parse_args
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.imports import pl
-from torch_geometric.graphgym.logger import set_printing
 from torch_geometric.graphgym.register import train_dict
 
 import graphgps_ext
 from graphgps_ext.config.check import ConfigError
 from graphgps_ext.config.load import load_config
 from graphgps_ext.loader import load_graph
+from graphgps_ext.loader.datasets import FORMATS
 from graphgps_ext.train.memory import reset_peak
-from graphgps_ext.train.results import aggregate, prepare_run_dir
+from graphgps_ext.train.results import aggregate, is_finished
 
 
 def choose_run(out_dir: Path, number: int) -> None:
@@ -38,16 +38,17 @@ def choose_run(out_dir: Path, number: int) -> None:
 def run_once() -> None:
     """Trains one run, unless it is finished."""
     run_dir = Path(cfg.run_dir)
-    if prepare_run_dir(cfg):
+    logging.basicConfig(level=logging.INFO, format='%(message)s', force=True)  # not to an earlier run's log
+    if is_finished(cfg):
         logging.info(f'{run_dir} is finished')
         return
-    set_printing()
     reset_peak()
     pl.seed_everything(cfg.seed, verbose=False)
     start = time.perf_counter()
     data = load_graph(cfg.dataset.format, cfg.dataset.name, cfg.dataset.dir)
     if data is None:
-        raise ConfigError(f'dataset.format {cfg.dataset.format!r} is not known (see the README)')
+        known = ', '.join(FORMATS)
+        raise ConfigError(f'dataset.format needs one of {known}, got {cfg.dataset.format!r}')
     logging.info(
         f'{cfg.dataset.name}: {data.num_nodes} nodes, {data.attention_source.numel()} attention edges, '
         f'{data.num_features} features, read in {time.perf_counter() - start:.1f} s'
@@ -74,8 +75,9 @@ def main() -> None:
     load_config(cfg, args.cfg_file, args.opts)
     if cfg.run_multiple_splits and args.repeat != 1:
         raise ConfigError('--repeat needs to be 1 with run_multiple_splits: its runs are the splits')
+    if args.repeat < 1:
+        raise ConfigError(f'--repeat needs to be at least 1, got {args.repeat}')
     torch.set_num_threads(min(cfg.num_threads, os.cpu_count() or 1))
-    logging.basicConfig(level=logging.INFO, format='%(message)s')
     logging.getLogger(pl.__name__).setLevel(logging.WARNING)
     out_dir = Path(cfg.out_dir) / Path(args.cfg_file).stem
     for number in range(len(cfg.run_multiple_splits) or args.repeat):

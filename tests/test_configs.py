@@ -50,7 +50,7 @@ DATASETS: dict[str, tuple[Any, ...]] = {
 # fmt: off
 SETTINGS: dict[str, tuple[Any, ...]] = {
     'actor': (3, 15, (4, 100, .01, .99, 20), (32, 4, [2, 2, 2], .01, 100, .5, None, 1, 1)),
-    'actor-balanced': (3, 15, (4, 100, .01, .99, 20), (32, 4, [2, 2, 2], .01, 100, .5, None, 1, 1)),
+    'actor-balanced': (3, 15, (4, 100, .01, .99, 20), (32, 4, [2, 2, 2], .01, 100, .5, None, 0, 1)),
     'minesweeper': (4, 15, (4, 100, .01, .99, 5), (32, 4, [12, 5, 5, 5], .01, 80, .2, None, 0, 1)),
     'minesweeper-grid': (4, 15, (4, 60, .01, .99, 5), (32, 4, [12, 5, 5, 5], .01, 60, .2, None, 0, 1)),
     'tolokers': (4, 15, (4, 100, .01, 1.0, 5), (32, 4, [12, 10, 10, 10], .01, 200, .25, None, 1, 1)),
@@ -220,7 +220,8 @@ def test_both_stages_share_data_split_expander_and_layers(name: str) -> None:
 def test_exphormer_differs_from_spexphormer_only_in_seeing_the_whole_graph(name: str) -> None:
     full, sparse = load(path_of(name, 'Exphormer')), load(path_of(name, 'spexphormer'))
     differ = {key for key in full if full[key] != sparse[key]}
-    assert differ == {'train.mode', 'model.type', 'gnn.head', 'spex.estimator', 'spex.layer_degrees'}
+    always = {'train.mode', 'model.type', 'gnn.head', 'spex.estimator', 'spex.layer_degrees'}
+    assert always <= differ <= {*always, 'spex.eval_draws'}
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+
+from torch_geometric.graphgym import register
 from yacs.config import CfgNode
 
 MODES = ('spexphormer_estimator', 'spexphormer', 'full_graph')
@@ -17,6 +20,16 @@ CHOICES = {
     'dataset.task': ('node',),
     'dataset.task_type': ('classification', 'classification_multilabel'),
     'gt.attention_impl': ('auto', 'torch', 'numba', 'triton'),
+}
+# Keys that name something registered, with the name of its registry.
+REGISTERED = {
+    'model.type': 'network_dict',
+    'gnn.head': 'head_dict',
+    'gnn.act': 'act_dict',
+    'dataset.node_encoder_name': 'node_encoder_dict',
+    'dataset.edge_encoder_name': 'edge_encoder_dict',
+    'optim.optimizer': 'optimizer_dict',
+    'optim.scheduler': 'scheduler_dict',
 }
 
 
@@ -43,20 +56,46 @@ def check_config(cfg: CfgNode) -> None:
         for key, choices in CHOICES.items()
         if get(cfg, key) not in choices
     ]
-    problems += _at_least(cfg)
+    problems += _registered(cfg)
+    problems += _ranges(cfg)
     problems += _model(cfg)
     problems += _stage_1(cfg) if cfg.train.mode == 'spexphormer_estimator' else []
     problems += _stage_2(cfg) if cfg.train.mode == 'spexphormer' else []
     if cfg.train.mode != 'spexphormer' and 'spex_neighbor' in (cfg.train.sampler, cfg.val.sampler):
         problems.append('train.sampler and val.sampler spex_neighbor need train.mode spexphormer')
+    if cfg.train.eval_period > cfg.optim.max_epoch:
+        problems.append(
+            f'train.eval_period needs to be at most optim.max_epoch, or no epoch is evaluated: got '
+            f'{cfg.train.eval_period} and {cfg.optim.max_epoch}'
+        )
+    splits = cfg.run_multiple_splits
+    if any(type(split) is not int or split < 0 for split in splits) or len({*splits}) < len(splits):
+        problems.append(f'run_multiple_splits needs different whole numbers from 0 up, got {list(splits)}')
     if not cfg.train.enable_ckpt:
         problems.append('train.enable_ckpt needs to be True: the best epoch is reloaded from its checkpoint')
     if problems:
         raise ConfigError('this config cannot be run:\n' + '\n'.join(f'  - {p}' for p in problems))
 
 
-def _at_least(cfg: CfgNode) -> list[str]:
+def _registered(cfg: CfgNode) -> list[str]:
+    problems = []
+    for key, registry in REGISTERED.items():
+        group, name = key.split('.')
+        unread = name.endswith('_encoder_name') and not cfg[group][name.removesuffix('_name')]
+        value = get(cfg, key)
+        names = [name for name in getattr(register, registry) if name is not None]
+        if unread or value in names or (key == 'gnn.head' and value == 'default'):
+            continue
+        near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.0)
+        problems.append(f'{key} {value!r} is not registered; the nearest is {near[0]}')
+    return problems
+
+
+def _ranges(cfg: CfgNode) -> list[str]:
     least = {
+        'seed': 0,
+        'num_workers': 0,
+        'num_threads': 1,
         'optim.max_epoch': 1,
         'optim.num_warmup_epochs': 0,
         'optim.batch_accumulation': 1,
@@ -75,10 +114,15 @@ def _at_least(cfg: CfgNode) -> list[str]:
         'spex.temperature_hold': 0,
         'spex.logit_clamp': 0,
     }
-    return [
+    problems = [
         f'{key} needs at least {low}, got {get(cfg, key)}'
         for key, low in least.items()
         if get(cfg, key) < low
+    ]
+    return problems + [
+        f'{key} needs to lie in [0, 1), got {get(cfg, key)}'
+        for key in ('gt.dropout', 'gt.input_dropout', 'gnn.dropout')
+        if not 0 <= get(cfg, key) < 1
     ]
 
 
@@ -111,10 +155,13 @@ def _stage_1(cfg: CfgNode) -> list[str]:
         problems.append(f'spex.temperature_min needs to lie in (0, 1], got {cfg.spex.temperature_min}')
     if not 0 < cfg.spex.temperature_decay <= 1:
         problems.append(f'spex.temperature_decay needs to lie in (0, 1], got {cfg.spex.temperature_decay}')
-    if cfg.spex.select_after_hold and cfg.spex.temperature_hold >= cfg.optim.max_epoch:
+    period = max(1, cfg.train.eval_period)
+    evaluated = cfg.optim.max_epoch // period * period  # number of epochs up to the last evaluation
+    if cfg.spex.select_after_hold and cfg.spex.temperature_hold >= evaluated:
         problems.append(
-            f'spex.select_after_hold leaves no epoch to choose: optim.max_epoch {cfg.optim.max_epoch} '
-            f'needs to be above spex.temperature_hold {cfg.spex.temperature_hold}'
+            f'spex.select_after_hold leaves no epoch to choose: the last evaluation is after epoch '
+            f'{evaluated} (optim.max_epoch, train.eval_period), which needs to be above '
+            f'spex.temperature_hold {cfg.spex.temperature_hold}'
         )
     return problems
 
@@ -130,7 +177,7 @@ def _stage_2(cfg: CfgNode) -> list[str]:
         problems.append(
             f'spex.layer_degrees needs {cfg.gt.layers} entries, one per layer (gt.layers), got {len(degrees)}'
         )
-    if any(not isinstance(k, int) or k < 1 for k in degrees):
+    if any(type(k) is not int or k < 1 for k in degrees):
         problems.append(f'spex.layer_degrees needs whole numbers from 1 up, got {list(degrees)}')
     if not cfg.spex.estimator and cfg.spex.strategy != 'uniform':
         problems.append('spex.estimator needs the result folder of stage 1, got nothing')

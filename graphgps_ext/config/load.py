@@ -11,7 +11,8 @@ import yaml
 from torch_geometric.graphgym.config import assert_cfg, set_cfg
 from yacs.config import CfgNode
 
-from graphgps_ext.config.check import ConfigError, check_config
+from graphgps_ext.config import GROUPS
+from graphgps_ext.config.check import ConfigError, check_config, get
 
 
 def load_config(cfg: CfgNode, path: str | Path, overrides: Sequence[str] = ()) -> None:
@@ -26,6 +27,7 @@ def load_config(cfg: CfgNode, path: str | Path, overrides: Sequence[str] = ()) -
         ConfigError: with one message for everything that is wrong.
     """
     set_cfg(cfg)
+    _refuse_wiped_groups(cfg)
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f'there is no config file {path} (--cfg)')
@@ -35,14 +37,37 @@ def load_config(cfg: CfgNode, path: str | Path, overrides: Sequence[str] = ()) -
         raise ConfigError(f'{path} is not valid YAML: {error}') from None
     if not isinstance(tree, dict):
         raise ConfigError(f'{path} needs groups of keys, got {type(tree).__name__}')
-    pairs = [*_flatten(tree), *_parse_overrides(overrides)]
     known = dict(_flatten(cfg))
+    in_file = (pair for pair in _flatten(tree) if not _is_empty_group(*pair, cfg))
+    pairs = [*in_file, *_parse_overrides(overrides, known)]
     problems = [problem for key, value in pairs if (problem := _problem(key, value, known))]
     if problems:
         raise ConfigError(f'{path} cannot be loaded:\n' + '\n'.join(f'  - {p}' for p in problems))
-    cfg.merge_from_list([part for pair in pairs for part in pair])
-    assert_cfg(cfg)
+    for key, value in pairs:  # not by yacs, which takes the text '1' for a number
+        group, _, name = key.rpartition('.')
+        node = get(cfg, group) if group else cfg
+        node[name] = list(value) if isinstance(value, tuple) else value
     check_config(cfg)
+    assert_cfg(cfg)
+
+
+def _refuse_wiped_groups(cfg: CfgNode) -> None:
+    """Refuses a `cfg` in which a plugin that came later has made one of our groups anew."""
+    ours = CfgNode()
+    for group in GROUPS.values():
+        group(ours)
+    known = dict(_flatten(cfg))
+    missing = [key for key, _ in _flatten(ours) if key not in known]
+    if missing:
+        raise ConfigError(
+            f'another plugin has replaced config groups of graphgps_ext: {", ".join(missing[:3])} and '
+            f'{len(missing)} keys in all are gone; import that plugin (graphgps) before graphgps_ext'
+        )
+
+
+def _is_empty_group(key: str, value: object, cfg: CfgNode) -> bool:
+    """A group of a file all of whose keys are commented out."""
+    return value is None and isinstance(cfg.get(key), CfgNode)
 
 
 def _flatten(tree: dict, prefix: str = '') -> Iterator[tuple[str, object]]:
@@ -53,12 +78,15 @@ def _flatten(tree: dict, prefix: str = '') -> Iterator[tuple[str, object]]:
             yield f'{prefix}{key}', value
 
 
-def _parse_overrides(overrides: Sequence[str]) -> Iterator[tuple[str, object]]:
+def _parse_overrides(overrides: Sequence[str], known: dict[str, object]) -> Iterator[tuple[str, object]]:
     if len(overrides) % 2:
         raise ConfigError(f'overrides need pairs of key and value, got {" ".join(overrides)}')
     for key, text in zip(overrides[::2], overrides[1::2], strict=True):
         if key.startswith('--'):
             raise ConfigError(f'{key} has to stand before the overrides (key value ...)')
+        if isinstance(known.get(key), str):  # a text as it stands, also where it looks like a number
+            yield key, text
+            continue
         try:
             yield key, ast.literal_eval(text)
         except (ValueError, SyntaxError):
@@ -70,9 +98,17 @@ def _problem(key: str, value: object, known: dict[str, object]) -> str | None:
         near = difflib.get_close_matches(key, known, n=1, cutoff=0.0)
         return f'{key} is not a config key; the nearest is {near[0]}'
     old = known[key]
-    if old is None or value is None or type(value) is type(old):
+    if old is None or type(value) is type(old) or {type(old), type(value)} == {list, tuple}:
         return None
-    if {type(old), type(value)} == {list, tuple}:
-        return None
-    hint = f' (write {float(value)})' if isinstance(old, float) and type(value) is int else ''
-    return f'{key} needs {type(old).__name__}, got {type(value).__name__} {value!r}{hint}'
+    got = 'nothing' if value is None else f'{type(value).__name__} {value!r}'
+    return f'{key} needs {type(old).__name__}, got {got}{_hint(old, value)}'
+
+
+def _hint(old: object, value: object) -> str:
+    """How to write a number so that it is a float: YAML reads 1 as a whole number and 1e-3 as a text."""
+    if not isinstance(old, float) or type(value) not in (int, str):
+        return ''
+    try:
+        return f' (write {float(value)})'  # type: ignore[arg-type]
+    except ValueError:
+        return ''

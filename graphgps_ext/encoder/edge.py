@@ -1,6 +1,6 @@
 """Edge encoder of attention graphs: one embedding per edge type, and real edge features where there are."""
 
-from torch import nn
+from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.register import register_edge_encoder
@@ -26,10 +26,15 @@ class ExpanderEdgeEncoder(nn.Module):
         self.features = nn.Linear(edge_channels, channels, bias=False) if edge_channels else None
 
     def forward(self, batch: Data) -> Data:
-        """Sets `batch.type_embedding` [T, d] and, with edge features, maps them from [E, D] to [E, d]."""
+        """Sets `batch.type_embedding` [T, d] and, with edge features, maps them to d channels.
+
+        They are [E, D] on a whole graph, and [N, K, D] for each layer of a layered batch.
+        """
         batch.type_embedding = self.types.weight
         if self.features is not None:
-            batch.attention_edge_attr = self.features(batch.attention_edge_attr)
+            attr = batch.attention_edge_attr
+            layered = not isinstance(attr, Tensor)
+            batch.attention_edge_attr = [self.features(a) for a in attr] if layered else self.features(attr)
         return batch
 
 

@@ -21,6 +21,13 @@ class BatchNorm(nn.BatchNorm1d):
         return super().forward(input)
 
 
+def allow_single_rows(module: nn.Module) -> None:
+    """Turns torch's batch norms within `module`, which others have built, into :class:`BatchNorm`."""
+    for part in module.modules():
+        if type(part) is nn.BatchNorm1d:
+            part.__class__ = BatchNorm  # of the same state
+
+
 NORMS = {'batch': BatchNorm, 'graph': GraphNorm, 'layer': nn.LayerNorm}
 
 

@@ -43,6 +43,9 @@ def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
         `x` [N, F], `y` [N] or [N, tasks], `edge_index` [2, E] as in the source, `train_mask`, `val_mask`,
         `test_mask` [N] bool, the attention graph (`attention_*`, see transform/batch.py) and, with virtual
         nodes, `virtual_node` [N] int64: 0 for real nodes, else 1..V.
+
+    Raises:
+        ValueError: if the config asks for a split or for edge features that the data set does not have.
     """
     data = load_data(
         format,
@@ -55,6 +58,8 @@ def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
     )
     if data is None:
         return None
+    if cfg.prep.edge_attr and 'edge_attr' not in data:
+        raise ValueError(f'{format} {name} has no edge features (set prep.edge_attr False)')
     split = choose_split(data)
     data.train_mask, data.val_mask, data.test_mask = split.train, split.val, split.test
     graph = attention_graph(

@@ -4,6 +4,7 @@ Runs without pyg-lib and torch-sparse. A batch holds, beside PyG's `x`, `y`, mas
 
 - `layers`: a tuple of L :class:`NeighborTable`, layer 0 nearest the input. Table l has a row for each node of
   layer l + 1 and indexes the nodes of layer l, of which those of layer l + 1 are a prefix; seeds come first.
+- `attention_edge_attr`: for each layer, [N, K, D] features of the edges drawn, where the plan has some.
 - `sampling_seconds`: time spent drawing and relabelling it.
 """
 
@@ -35,6 +36,7 @@ class SamplingPlan:
         strategy: 'weighted', 'uniform' or 'top'.
         fill: 'mask' or 'repeat'.
         per_batch: draw anew for each batch; else batches of one key share one draw.
+        edge_attr: optional [E, D] float, features of the graph's edges.
     """
 
     graph: InNeighbors
@@ -43,6 +45,7 @@ class SamplingPlan:
     strategy: str = 'weighted'
     fill: str = 'mask'
     per_batch: bool = False
+    edge_attr: Tensor | None = None
 
     def __post_init__(self) -> None:
         if len(self.scores) != len(self.layer_degrees):
@@ -62,6 +65,14 @@ class SamplingPlan:
             key=stream_key(key, layer),
             nodes=nodes,
         )
+
+    def add_to(self, batch: Data, layers: tuple[NeighborTable, ...]) -> Data:
+        """Puts drawn tables, and the features of their edges, on `batch`."""
+        batch.layers = layers
+        if self.edge_attr is not None:  # in empty slots those of edge 0, which nobody reads
+            edges = [table.edge_id for table in layers if table.edge_id is not None]
+            batch.attention_edge_attr = [self.edge_attr[ids.clamp(min=0)] for ids in edges]
+        return batch
 
 
 @dataclass
@@ -107,7 +118,6 @@ class SparseNeighborSampler(BaseSampler):
             seconds=time.perf_counter() - start,
         )
 
-
     def sample_from_edges(self, index: EdgeSamplerInput, **kwargs: Any) -> SamplerOutput:
         """Not for link tasks, which are out of scope; PyG wants it to be there."""
         raise NotImplementedError('the sparse neighbour sampler serves node tasks only')
@@ -131,8 +141,7 @@ class SparseNeighborLoader(NodeLoader):
 
     def filter_fn(self, out: LayeredSamplerOutput) -> Data:
         """Slices the node tensors and adds the tables."""
-        batch = super().filter_fn(out)
-        batch.layers = out.layers
+        batch = self.node_sampler.plan.add_to(super().filter_fn(out), out.layers)
         batch.sampling_seconds = out.seconds
         return batch
 
@@ -148,8 +157,8 @@ def node_data(data: Data) -> Data:
 def full_batch(data: Data, plan: SamplingPlan, key: int) -> Data:
     """The layered batch in which all nodes are seeds: whole tables, nothing to relabel or slice."""
     start = time.perf_counter()
-    batch = node_data(data)
-    batch.layers = tuple(plan.draw(layer, None, key) for layer in range(len(plan.layer_degrees)))
+    layers = tuple(plan.draw(layer, None, key) for layer in range(len(plan.layer_degrees)))
+    batch = plan.add_to(node_data(data), layers)
     batch.n_id = torch.arange(data.num_nodes, device=data.x.device)
     batch.batch_size = data.num_nodes
     batch.sampling_seconds = time.perf_counter() - start

@@ -17,6 +17,7 @@ from torch_geometric.graphgym.models.gnn import FeatureEncoder, GNNPreMP
 from torch_geometric.graphgym.register import head_dict, register_network
 
 from graphgps_ext.layer.block import SparseTransformerBlock
+from graphgps_ext.layer.norm import allow_single_rows
 from graphgps_ext.transform.batch import edge_attr_per_layer, layer_graphs
 
 
@@ -38,6 +39,7 @@ class SparseTransformer(nn.Module):
         self.pre_mp = pre_mp
         self.layers = nn.ModuleList(layers)
         self.post_mp = head
+        allow_single_rows(self)  # those of GraphGym's pre-layers
         self.temperature = 1.0  # τ of every soft-max; the stage-1 recipe sets it before each epoch
 
     def get_extra_state(self) -> dict[str, float]:

@@ -95,6 +95,7 @@ class SampledData(pl.LightningDataModule):
                 self.plan,
                 graph=self.plan.graph.to(device),
                 scores=[None if s is None else s.to(device) for s in self.plan.scores],
+                edge_attr=None if self.plan.edge_attr is None else self.plan.edge_attr.to(device),
             )
 
     def train_dataloader(self) -> DataLoader:

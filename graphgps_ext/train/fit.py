@@ -12,13 +12,14 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.imports import pl  # the Lightning that GraphGym found: there are two names
+from torch_geometric.graphgym.logger import set_printing
 from torch_geometric.graphgym.utils.comp_budget import params_count
 
 from graphgps_ext.train.callbacks import SELECTION, BatchSeed, EpochRecord
 from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
 from graphgps_ext.train.metrics import best_metric, build_metrics, probabilities
 from graphgps_ext.train.module import SPLITS, NodeClassifier
-from graphgps_ext.train.results import flat_config, read_stats, write_json
+from graphgps_ext.train.results import flat_config, read_stats, start_run_dir, write_json
 
 
 class AtomicCheckpointIO(pl.plugins.TorchCheckpointIO):
@@ -79,6 +80,10 @@ def fit(
         enable_progress_bar=False,
         enable_model_summary=False,
     )
+    best_metric([str(name) for name in build_metrics(model.dim_metrics)])  # refuses one that there is not
+    if trainer.is_global_zero:  # nothing is written before all input has been accepted
+        start_run_dir(cfg)
+        set_printing()
     resume = folder / 'last.ckpt'
     with warnings.catch_warnings():
         # One batch an epoch, made where the graph lies: workers would only copy it.

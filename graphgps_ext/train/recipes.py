@@ -91,6 +91,7 @@ def train_spexphormer(data: Data) -> dict[str, Any]:
         strategy=cfg.spex.strategy,
         fill=cfg.spex.fill,
         per_batch=cfg.spex.resample == 'batch',
+        edge_attr=data.attention_edge_attr if cfg.prep.edge_attr else None,
     )
     datamodule = SampledData(data, plan)
     model = build_model(data)

@@ -21,11 +21,12 @@ from yacs.config import CfgNode
 
 SPLITS = ('train', 'val', 'test')
 
-# Keys that may differ between a run and its continuation: where it runs, not what it computes.
+# Keys that may differ between a run and its continuation: where it runs, or what the data say, not what it
+# computes.
 PLACE_KEYS = (
     'accelerator', 'devices', 'num_threads', 'num_workers', 'print', 'out_dir', 'run_dir', 'cfg_dest',
     'dataset.dir', 'train.overwrite', 'train.auto_resume', 'tensorboard_each_run', 'tensorboard_agg',
-    'gpu_mem', 'params', 'share', 'run_multiple_splits', 'gt.attention_impl', 'view_emb', 'benchmark',
+    'gpu_mem', 'params', 'share', 'dataset.edge_dim', 'run_multiple_splits', 'gt.attention_impl', 'view_emb', 'benchmark',
 )  # fmt: skip
 
 
@@ -89,35 +90,42 @@ def _what_it_computes(flat: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in flat.items() if k not in PLACE_KEYS and k.split('.')[0] not in PLACE_KEYS}
 
 
-def prepare_run_dir(cfg: CfgNode) -> bool:
-    """Makes `cfg.run_dir` ready: new, to be resumed, or finished.
+def _changed_keys(cfg: CfgNode) -> list[str]:
+    """Lines that say how the config of the results in `cfg.run_dir` differs; none if nothing is there."""
+    stored = Path(cfg.run_dir) / 'config.yaml'
+    if not stored.is_file():
+        return []
+    old = _what_it_computes(_flat(yaml.safe_load(stored.read_text(encoding='utf-8'))))
+    new = _what_it_computes(flat_config(cfg))
+    changed = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
+    return [f'  {k}: {old.get(k)!r} there, {new.get(k)!r} now' for k in changed]
 
-    Returns:
-        True if the run is finished and there is nothing to do.
+
+def is_finished(cfg: CfgNode) -> bool:
+    """Whether the run of `cfg.run_dir` has ended. Changes nothing.
 
     Raises:
         FileExistsError: if results of another config lie there and `train.overwrite` is False.
     """
+    changed = _changed_keys(cfg)
+    if changed and not cfg.train.overwrite:
+        listed = '\n'.join(changed)
+        raise FileExistsError(
+            f'{cfg.run_dir} holds results of another config:\n{listed}\n'
+            f'Set out_dir to another folder, or train.overwrite True to delete them.'
+        )
+    return not changed and (Path(cfg.run_dir) / 'summary.json').is_file()
+
+
+def start_run_dir(cfg: CfgNode) -> None:
+    """Makes `cfg.run_dir`, with the config in it; results of another config are deleted."""
     run_dir = Path(cfg.run_dir)
-    stored = run_dir / 'config.yaml'
-    if stored.is_file():
-        old = _what_it_computes(_flat(yaml.safe_load(stored.read_text(encoding='utf-8'))))
-        new = _what_it_computes(flat_config(cfg))
-        changed = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
-        if not changed:
-            return (run_dir / 'summary.json').is_file()
-        if not cfg.train.overwrite:
-            listed = '\n'.join(f'  {k}: {old.get(k)!r} there, {new.get(k)!r} now' for k in changed)
-            raise FileExistsError(
-                f'{run_dir} holds results of another config:\n{listed}\n'
-                f'Set out_dir to another folder, or train.overwrite True to delete them.'
-            )
+    if _changed_keys(cfg):
         shutil.rmtree(run_dir)
     run_dir.mkdir(parents=True, exist_ok=True)
     temporary = run_dir / 'config.yaml.tmp'
     temporary.write_text(cfg.dump(), encoding='utf-8')
-    os.replace(temporary, stored)
-    return False
+    os.replace(temporary, run_dir / 'config.yaml')
 
 
 def aggregate(config_dir: Path) -> dict[str, dict[str, float]]:

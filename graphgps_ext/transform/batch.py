@@ -65,7 +65,6 @@ def edge_attr_per_layer(data: Data, num_layers: int) -> Iterator[Tensor | None]:
     if 'attention_edge_attr' not in data:
         yield from [None] * num_layers
     elif 'layers' in data:
-        for table in data.layers:
-            yield data.attention_edge_attr[table.edge_id.clamp(min=0)]
+        yield from data.attention_edge_attr
     else:
         yield from [data.attention_edge_attr] * num_layers

@@ -1,4 +1,4 @@
-"""The attention layer as dense products over all pairs of nodes and all edge types; truth for the sparse one."""
+"""The attention layer as dense products over all pairs of nodes and all types; truth for the sparse one."""
 
 from __future__ import annotations
 

@@ -30,11 +30,11 @@ def draw_order_probabilities(weights: Sequence[float], size: int) -> dict[tuple[
     drawable = [item for item, weight in enumerate(weights) if weight > 0]
     probabilities = {}
     for order in itertools.permutations(drawable, min(size, len(drawable))):
-        left = sum(weights)
+        left = list(weights)
         probability = 1.0
         for item in order:
-            probability *= weights[item] / left
-            left -= weights[item]
+            probability *= weights[item] / math.fsum(left)
+            left[item] = 0.0
         probabilities[order] = probability
     return probabilities
 

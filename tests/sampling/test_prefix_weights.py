@@ -13,16 +13,18 @@ from graphgps_ext.sampling import PrefixWeights, prefix_weights, sample_neighbor
 NUM_ROWS = 40_000
 LIMIT = 4.0
 
-# Rows of 13, which K = 1, 2, 3 draw by look-ups. What each makes the draw do:
+# Rows of 26, long enough for K = 1, 2, 3 to be drawn by look-ups. What each makes the draw do:
 ROWS = {
-    'even': [1.0] * 13,  # few repeats
-    'mixed': [0.3, 0.0, 0.2, 0.1, 0.05, 0.0, 0.05, 0.1, 0.05, 0.05, 0.04, 0.03, 0.03],
-    'one heavy edge': [0.01] * 6 + [5.0] + [0.01, 0.02, 0.03, 0.0, 0.01, 0.02],  # repeats, then cut-outs
-    'heavy ends': [7.0, *[0.1] * 11, 9.0],
-    'a heavy edge and dust': [1.0]
-    + [1e-9, 2e-9, 0.0] * 4,  # sums without digits: the reservoir draws the rest
-    'two drawable': [0.0] * 5 + [2.0] + [0.0] * 6 + [1e-12],
-    'one drawable': [0.0] * 12 + [1e-40],
+    'even': [1.0] * 26,  # few repeats
+    'mixed': [0.3, 0.0, 0.2, 0.1, 0.05, 0.0, 0.05, 0.1, 0.05, 0.05, 0.04, 0.03, 0.03] * 2,
+    'one heavy edge': [0.01] * 6 + [5.0] + [0.01, 0.02, 0.03, 0.0, 0.01, 0.02] * 3 + [0.1],  # many cut-outs
+    'heavy ends': [7.0, *[0.1] * 24, 9.0],
+    'heavy edges and dust': [1e-16, 0.0] * 3
+    + [1.0]
+    + [1e-16, 2e-16, 0.0] * 6
+    + [0.5],  # the reservoir ends it
+    'two drawable': [0.0] * 5 + [2.0] + [0.0] * 19 + [1e-12],
+    'one drawable': [0.0] * 25 + [1e-40],
 }
 
 
@@ -37,6 +39,7 @@ def draws(weights: list[float], degree: int, fill: str = 'mask') -> Counter:
 @pytest.mark.parametrize('degree', [1, 2, 3])
 @pytest.mark.parametrize('name', ROWS)
 def test_whole_draws_have_the_plackett_luce_probabilities(name: str, degree: int):
+    assert len(ROWS[name]) >= 8 * degree
     exact = [float(np.float32(weight)) for weight in ROWS[name]]
     assert excess(draws(ROWS[name], degree), subset_probabilities(exact, degree)) < LIMIT
 

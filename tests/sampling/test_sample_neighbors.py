@@ -6,6 +6,7 @@ from sampling_oracles import check_table, equal, graph_of_rows, random_graph, to
 
 from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable
 from graphgps_ext.sampling import PrefixWeights, sample_neighbors, stream_key
+from graphgps_ext.sampling.compiled import has_numba
 from graphgps_ext.sampling.neighbors_numba import draw_numba
 from graphgps_ext.sampling.neighbors_torch import draw_torch
 
@@ -170,6 +171,22 @@ def test_a_bad_weight_names_the_first_node(implementation: str, value: float, le
         sample_neighbors(
             graph, weights, 5, strategy='weighted', fill='mask', key=0, nodes=torch.tensor([1, 4, 3])
         )
+
+
+def test_a_missing_numba_is_warned_of_once(monkeypatch: pytest.MonkeyPatch):
+    graph, weights = random_graph(30, 40)
+    options = {'strategy': 'weighted', 'fill': 'mask', 'key': 2}
+    compiled = sample_neighbors(graph, weights, 5, **options)
+    has_numba.cache_clear()
+    try:
+        with monkeypatch.context() as patched:
+            patched.setattr('importlib.util.find_spec', lambda name: None)
+            with pytest.warns(UserWarning, match=r'numba is not installed: sampling in plain torch is'):
+                plain = sample_neighbors(graph, weights, 5, **options)
+            assert equal(compiled, plain)
+            assert equal(compiled, sample_neighbors(graph, weights, 5, **options))  # no second warning
+    finally:
+        has_numba.cache_clear()
 
 
 def test_a_bad_argument_is_named():

@@ -1,0 +1,301 @@
+"""Checks across keys: each problem is named with its key, what it needs and what it got."""
+
+from __future__ import annotations
+
+import pytest
+from yacs.config import CfgNode
+
+from graphgps_ext.config.check import CHOICES, REGISTERED, ConfigError, check_config
+
+
+def choose(cfg: CfgNode, mode: str) -> CfgNode:
+    """A config of each stage that can be run."""
+    cfg.train.mode = mode
+    cfg.dataset.task, cfg.gnn.head = 'node', 'node'
+    cfg.gnn.dim_inner = cfg.gt.dim_hidden = 32
+    cfg.optim.max_epoch = 50
+    cfg.train.eval_period = 1
+    if mode == 'spexphormer_estimator':
+        cfg.model.type, cfg.gt.n_heads = 'spex_estimator', 1
+    elif mode == 'spexphormer':
+        cfg.model.type, cfg.gnn.head = 'spexphormer', 'spex_seed_node'
+        cfg.spex.layer_degrees, cfg.spex.estimator = [4, 3, 2, 1], 'stage-1'
+    else:
+        cfg.model.type = 'spex_exphormer'
+    return cfg
+
+
+def set_keys(cfg: CfgNode, changes: dict) -> None:
+    for key, value in changes.items():
+        group, _, name = key.rpartition('.')
+        (cfg[group] if group else cfg)[name] = value
+
+
+def problems_of(cfg: CfgNode) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        check_config(cfg)
+    title, *problems = str(caught.value).split('\n  - ')
+    assert title == 'this config cannot be run:'
+    return problems
+
+
+@pytest.mark.parametrize('mode', ['full_graph', 'spexphormer_estimator', 'spexphormer'])
+def test_configs_of_all_modes_pass(graphgym_cfg: CfgNode, mode: str) -> None:
+    check_config(choose(graphgym_cfg, mode))
+
+
+@pytest.mark.parametrize('key', CHOICES)
+def test_value_that_is_no_choice_is_refused(graphgym_cfg: CfgNode, key: str) -> None:
+    cfg = choose(graphgym_cfg, 'full_graph')
+    set_keys(cfg, {key: 'nonsense'})
+    assert problems_of(cfg)[0] == f"{key} needs one of {', '.join(CHOICES[key])}, got 'nonsense'"
+
+
+@pytest.mark.parametrize(
+    ('key', 'value', 'nearest'),
+    [
+        ('model.type', 'spexformer', 'spexphormer'),
+        ('gnn.head', 'nodes', 'node'),
+        ('gnn.act', 'rlu', 'relu'),
+        ('dataset.node_encoder_name', 'linear_node', 'spex_linear_node'),
+        ('dataset.edge_encoder_name', 'expander_edge', 'spex_expander_edge'),
+        ('optim.optimizer', 'adamWW', 'adamW'),
+        ('optim.scheduler', 'cosine_warmup', 'cosine_with_warmup'),
+    ],
+)
+def test_name_that_is_not_registered_is_refused_with_the_nearest(
+    graphgym_cfg: CfgNode, key: str, value: str, nearest: str
+) -> None:
+    cfg = choose(graphgym_cfg, 'full_graph')
+    cfg.dataset.node_encoder = cfg.dataset.edge_encoder = True
+    cfg.dataset.node_encoder_name, cfg.dataset.edge_encoder_name = 'spex_linear_node', 'spex_expander_edge'
+    set_keys(cfg, {key: value})
+    assert problems_of(cfg) == [f"{key} '{value}' is not registered; the nearest is {nearest}"]
+
+
+def test_registered_names_are_all_tried_above() -> None:
+    marks = test_name_that_is_not_registered_is_refused_with_the_nearest.pytestmark
+    assert {case[0] for mark in marks for case in mark.args[1]} == set(REGISTERED)
+
+
+def test_name_that_is_not_read_may_be_anything(graphgym_cfg: CfgNode) -> None:
+    cfg = choose(graphgym_cfg, 'full_graph')
+    cfg.dataset.node_encoder = cfg.dataset.edge_encoder = False
+    cfg.dataset.node_encoder_name = cfg.dataset.edge_encoder_name = 'nonsense'
+    cfg.gnn.head = 'default'
+    check_config(cfg)
+
+
+@pytest.mark.parametrize(
+    ('key', 'low'),
+    [
+        ('seed', 0),
+        ('num_workers', 0),
+        ('num_threads', 1),
+        ('optim.max_epoch', 1),
+        ('optim.num_warmup_epochs', 0),
+        ('optim.batch_accumulation', 1),
+        ('train.eval_period', 1),
+        ('train.ckpt_period', 1),
+        ('train.batch_size', 1),
+        ('gt.layers', 1),
+        ('gt.n_heads', 1),
+        ('gt.dim_hidden', 1),
+        ('prep.exp_deg', 1),
+        ('prep.num_virt_node', 0),
+        ('dataset.grid_side', 2),
+        ('dataset.split_index', 0),
+        ('spex.resample_every', 1),
+        ('spex.eval_draws', 1),
+        ('spex.temperature_hold', 0),
+        ('spex.logit_clamp', 0.0),
+    ],
+)
+@pytest.mark.parametrize('mode', ['full_graph', 'spexphormer_estimator', 'spexphormer'])
+def test_value_below_its_least_is_refused_and_the_least_is_not(
+    graphgym_cfg: CfgNode, mode: str, key: str, low: float
+) -> None:
+    cfg = choose(graphgym_cfg, mode)
+    set_keys(cfg, {key: low - 1})
+    assert f'{key} needs at least {low:g}, got {low - 1}' in problems_of(cfg)
+    set_keys(cfg, {key: low})
+    try:
+        check_config(cfg)
+    except ConfigError as error:  # of another kind: eval_period 1 with max_epoch 0 and the like
+        assert f'{key} needs at least' not in str(error)
+
+
+@pytest.mark.parametrize('key', ['gt.dropout', 'gt.input_dropout', 'gnn.dropout'])
+@pytest.mark.parametrize('value', [-0.1, 1.0])
+def test_dropout_is_a_probability(graphgym_cfg: CfgNode, key: str, value: float) -> None:
+    cfg = choose(graphgym_cfg, 'full_graph')
+    set_keys(cfg, {key: value})
+    assert problems_of(cfg) == [f'{key} needs to lie in [0, 1), got {value}']
+
+
+@pytest.mark.parametrize(
+    ('mode', 'changes', 'problem'),
+    [
+        (
+            'full_graph',
+            {'gt.n_heads': 5},
+            'gt.dim_hidden needs to be a multiple of gt.n_heads, got 32 and 5',
+        ),
+        (
+            'full_graph',
+            {'gnn.dim_inner': 16},
+            'gnn.dim_inner needs to equal gt.dim_hidden, got 16 and 32',
+        ),
+        (
+            'full_graph',
+            {'gt.layer_norm': True},
+            'at most one normalisation may be True, got gt.batch_norm and gt.layer_norm',
+        ),
+        (
+            'full_graph',
+            {'train.sampler': 'spex_neighbor'},
+            'train.sampler and val.sampler spex_neighbor need train.mode spexphormer',
+        ),
+        (
+            'spexphormer_estimator',
+            {'val.sampler': 'spex_neighbor'},
+            'train.sampler and val.sampler spex_neighbor need train.mode spexphormer',
+        ),
+        (
+            'full_graph',
+            {'train.enable_ckpt': False},
+            'train.enable_ckpt needs to be True: the best epoch is reloaded from its checkpoint',
+        ),
+        (
+            'spexphormer',
+            {'train.eval_period': 51},
+            'train.eval_period needs to be at most optim.max_epoch, or no epoch is evaluated: got 51 and 50',
+        ),
+        (
+            'full_graph',
+            {'run_multiple_splits': [0, 1, 0]},
+            'run_multiple_splits needs different whole numbers from 0 up, got [0, 1, 0]',
+        ),
+        (
+            'full_graph',
+            {'run_multiple_splits': [0, 'a']},
+            "run_multiple_splits needs different whole numbers from 0 up, got [0, 'a']",
+        ),
+        (
+            'full_graph',
+            {'run_multiple_splits': [-1]},
+            'run_multiple_splits needs different whole numbers from 0 up, got [-1]',
+        ),
+        (
+            'spexphormer_estimator',
+            {'model.type': 'spexphormer'},
+            'train.mode spexphormer_estimator needs model.type spex_estimator, got spexphormer',
+        ),
+        (
+            'spexphormer_estimator',
+            {'gt.n_heads': 2},
+            'an estimator has one head: gt.n_heads needs to be 1, got 2',
+        ),
+        (
+            'spexphormer_estimator',
+            {'spex.temperature_min': 0.0},
+            'spex.temperature_min needs to lie in (0, 1], got 0.0',
+        ),
+        (
+            'spexphormer_estimator',
+            {'spex.temperature_decay': 1.5},
+            'spex.temperature_decay needs to lie in (0, 1], got 1.5',
+        ),
+        (
+            'spexphormer_estimator',
+            {'spex.select_after_hold': True, 'spex.temperature_hold': 50},
+            'spex.select_after_hold leaves no epoch to choose: the last evaluation is after epoch 50 '
+            '(optim.max_epoch, train.eval_period), which needs to be above spex.temperature_hold 50',
+        ),
+        (
+            'spexphormer_estimator',
+            {'spex.select_after_hold': True, 'spex.temperature_hold': 40, 'train.eval_period': 20},
+            'spex.select_after_hold leaves no epoch to choose: the last evaluation is after epoch 40 '
+            '(optim.max_epoch, train.eval_period), which needs to be above spex.temperature_hold 40',
+        ),
+        (
+            'spexphormer',
+            {'model.type': 'spex_exphormer'},
+            'train.mode spexphormer needs model.type spexphormer, got spex_exphormer',
+        ),
+        (
+            'spexphormer',
+            {'gnn.head': 'node'},
+            'train.mode spexphormer needs gnn.head spex_seed_node, got node',
+        ),
+        (
+            'spexphormer',
+            {'spex.layer_degrees': [4, 3, 2]},
+            'spex.layer_degrees needs 4 entries, one per layer (gt.layers), got 3',
+        ),
+        (
+            'spexphormer',
+            {'spex.layer_degrees': [4, 0, 2, 2]},
+            'spex.layer_degrees needs whole numbers from 1 up, got [4, 0, 2, 2]',
+        ),
+        (
+            'spexphormer',
+            {'spex.layer_degrees': [4, 2.5, 2, 2]},
+            'spex.layer_degrees needs whole numbers from 1 up, got [4, 2.5, 2, 2]',
+        ),
+        (
+            'spexphormer',
+            {'spex.layer_degrees': [4, True, 2, 2]},
+            'spex.layer_degrees needs whole numbers from 1 up, got [4, True, 2, 2]',
+        ),
+        (
+            'spexphormer',
+            {'spex.estimator': ''},
+            'spex.estimator needs the result folder of stage 1, got nothing',
+        ),
+        (
+            'spexphormer',
+            {'spex.resample': 'batch', 'spex.resample_every': 2},
+            'spex.resample_every counts epochs: it needs to be 1 with spex.resample batch, got 2',
+        ),
+    ],
+)
+def test_problem_across_keys_is_named(graphgym_cfg: CfgNode, mode: str, changes: dict, problem: str) -> None:
+    cfg = choose(graphgym_cfg, mode)
+    set_keys(cfg, changes)
+    assert problems_of(cfg) == [problem]
+
+
+@pytest.mark.parametrize(
+    ('mode', 'changes'),
+    [
+        ('spexphormer', {'spex.strategy': 'uniform', 'spex.estimator': ''}),
+        ('spexphormer', {'train.sampler': 'spex_neighbor', 'val.sampler': 'spex_neighbor'}),
+        ('spexphormer_estimator', {'spex.temperature_hold': 50}),
+        ('spexphormer_estimator', {'spex.select_after_hold': True, 'spex.temperature_hold': 49}),
+        ('spexphormer_estimator', {'gt.batch_norm': False, 'gt.graph_norm': True}),
+        ('full_graph', {'spex.temperature_min': 0.0, 'spex.layer_degrees': [1]}),
+        ('full_graph', {'gnn.dim_inner': 256, 'model.type': 'gnn'}),
+    ],
+)
+def test_what_a_stage_does_not_need_or_allows_passes(graphgym_cfg: CfgNode, mode: str, changes: dict) -> None:
+    cfg = choose(graphgym_cfg, mode)
+    set_keys(cfg, changes)
+    check_config(cfg)
+
+
+def test_all_problems_are_reported_at_once(graphgym_cfg: CfgNode) -> None:
+    cfg = choose(graphgym_cfg, 'spexphormer')
+    set_keys(
+        cfg,
+        {
+            'gt.n_heads': 5,
+            'optim.max_epoch': 0,
+            'spex.layer_degrees': [2],
+            'spex.fill': 'zeros',
+            'train.enable_ckpt': False,
+        },
+    )
+    problems = problems_of(cfg)
+    for start in ('spex.fill', 'optim.max_epoch', 'gt.dim_hidden', 'spex.layer_degrees', 'train.enable_ckpt'):
+        assert any(problem.startswith(start) for problem in problems)
