@@ -76,7 +76,9 @@ def error_of(problem: Problem, truth: list[Tensor], forward: Callable[[Problem],
     """The largest relative error in norm over the output and the five gradients."""
     found = gradients(problem, forward)
     errors = [((x.double() - y).norm() / y.norm()).item() for x, y in zip(found, truth, strict=True)]
-    tolerance = 1e-5 if problem.query.dtype == torch.float32 else 2e-2
+    # The eager formulas sum the tables' gradients over all edges in float32.
+    tolerance = 1e-4 if forward in (gather_matmul, scattered) else 1e-5
+    tolerance = tolerance if problem.query.dtype == torch.float32 else 2e-2
     if not max(errors) < tolerance:
         named = dict(zip(('output', *GRADIENTS), errors, strict=True))
         raise AssertionError(f'differs from the float64 reference by more than {tolerance}: {named}')

@@ -79,20 +79,27 @@ def make_problem(case: AttentionCase, device: str) -> Problem:
         # Sources as skewed as targets: an edge's source is the target of another edge.
         source = torch.arange(N, device=device, dtype=torch.int32).repeat_interleave(degree, output_size=E)
         source = source[torch.randint(E, (E,), device=device, generator=g)]
-        edge_type = torch.randint(TYPES, (E,), device=device, generator=g, dtype=torch.int8)
-        neighbors = InNeighbors(indptr, source, edge_type, N).with_out_neighbors()
-        source, target = source.long(), neighbors.target().long()
+        graph = InNeighbors(indptr, source, source.to(torch.int8), N)
+        target = graph.target().long()
+        place = (torch.arange(E, device=device) - indptr[target]) / degree[target]
+        neighbors = replace(graph, edge_type=_types(place)).with_out_neighbors()
+        source = source.long()
     else:
         K = int(case.degree)
         table = torch.randint(N, (N, K), device=device, generator=g, dtype=torch.int32)
-        edge_type = torch.randint(TYPES, (N, K), device=device, generator=g, dtype=torch.int8)
-        neighbors = NeighborTable(table, edge_type, N)
+        place = (torch.arange(K, device=device) / K).expand(N, K)
+        neighbors = NeighborTable(table, _types(place), N)
         source = table.flatten().long()
         target = torch.arange(N, device=device).repeat_interleave(K, output_size=N * K)
     shapes = ((N, H, C), (N, H, C), (N, H, C), (TYPES, H, C), (TYPES, H))
     leaves = [torch.randn(s, device=device, generator=g).requires_grad_() for s in shapes]
     grad = torch.randn(N, H, C, device=device, generator=g)
     return Problem(*leaves, grad, neighbors, source, target)
+
+
+def _types(place: Tensor) -> Tensor:
+    """Types as this package's graphs have them, given an edge's place in its row from 0 to 1."""
+    return torch.where(place < 0.6, 0, torch.where(place < 0.95, 1, 2)).to(torch.int8).contiguous()
 
 
 def _growth(base: int) -> list[AttentionCase]:

@@ -25,6 +25,8 @@ CONFIGS = {
     'estimator': REPOSITORY / 'configs/Spexphormer/minesweeper-grid-estimator.yaml',
     'spexphormer': REPOSITORY / 'configs/Spexphormer/minesweeper-grid-spexphormer.yaml',
     'Exphormer': REPOSITORY / 'configs/Exphormer/minesweeper-grid-Exphormer.yaml',
+    'real estimator': REPOSITORY / 'configs/Spexphormer/minesweeper-estimator.yaml',
+    'real spexphormer': REPOSITORY / 'configs/Spexphormer/minesweeper-spexphormer.yaml',
 }
 SPLITS = ('train', 'val', 'test')
 SMALL = {
@@ -38,9 +40,11 @@ SMALL = {
     'num_threads': 1,  # as fast as two on graphs of this size, and no threads to wait for
     'print': 'file',
 }
-OF_STAGE = {'spexphormer': {'spex.layer_degrees': [4, 3]}}
-# What a second run of the same config need not repeat.
-TIMES = ('time_', 'eta', 'seconds_', 'peak_')
+OF_STAGE = {
+    name: {'spex.layer_degrees': [4, 3], 'spex.eval_draws': 2} for name in ('spexphormer', 'real spexphormer')
+}
+# What a second run of the same config, in another folder, need not repeat.
+NOT_REPEATED = ('time_', 'eta', 'seconds_', 'peak_', 'scores')
 
 Changes = Mapping[str, Any] | None
 
@@ -148,12 +152,12 @@ def stats(run_dir: Path, split: str) -> list[dict[str, Any]]:
 
 
 def repeatable(record: dict[str, Any]) -> dict[str, Any]:
-    """A record without times and memory."""
-    return {key: value for key, value in record.items() if not key.startswith(TIMES)}
+    """A record without times, memory and paths."""
+    return {key: value for key, value in record.items() if not key.startswith(NOT_REPEATED)}
 
 
 def result(run_dir: Path) -> dict[str, Any]:
-    """All that a run has found, less times and memory: equal for runs of the same config."""
+    """All that a run has found, less times, memory and paths: equal for runs of the same config."""
     found: dict[str, Any] = {'summary': repeatable(summary(run_dir))}
     for split in SPLITS:
         found[split] = [repeatable(record) for record in stats(run_dir, split)]

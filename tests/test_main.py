@@ -70,8 +70,7 @@ def test_unknown_format_is_refused_with_those_there_are(tmp_path: Path) -> None:
 def test_metric_that_the_task_does_not_have_is_refused_before_training(tmp_path: Path) -> None:
     message = refused(tmp_path, 'estimator', {'metric_best': 'mae'})
     assert message == (
-        'metric_best needs one of accuracy, auc, f1, precision, recall for this task, '
-        "got 'mae'"
+        "metric_best needs one of accuracy, auc, f1, precision, recall for this task, got 'mae'"
     )
 
 
@@ -214,18 +213,27 @@ def test_scores_of_another_graph_or_depth_are_refused_and_each_difference_is_nam
 @pytest.mark.parametrize('changes', [{'dataset.split_seed': 1}, {'dataset.split': [0.6, 0.2, 0.2]}])
 def test_scores_of_another_split_are_refused(tmp_path: Path, trained: Path, changes: dict[str, Any]) -> None:
     message = refused(tmp_path, changes={'spex.estimator': trained, **changes})
-    assert 'dataset.split_seed' in message and 'random 0.5/0.25/0.25, split_seed 0' in message
+    assert '  split_fingerprint: wanted ' in message
+    assert 'got random 0.5/0.25/0.25, split_seed 0 (key dataset.split_mode, dataset.split_seed' in message
 
 
 def test_scores_of_another_data_set_are_refused(tmp_path: Path, trained: Path) -> None:
-    # The same split of as many nodes; the grid is another.
+    # As many nodes on the same edges with the same split; the mines are others.
+    message = refused(tmp_path, changes={'spex.estimator': trained, 'dataset.grid_seed': 1})
+    assert message.splitlines()[1:] == [
+        '  dataset: wanted grid/minesweeper, side 16, seed 1, got grid/minesweeper, side 16, seed 0 '
+        '(key dataset.name)'
+    ]
     message = refused(tmp_path, changes={'spex.estimator': trained, 'dataset.grid_side': 15})
-    assert 'no attention scores' in message or 'made for something else' in message
+    assert '  dataset: wanted' in message and '  graph_fingerprint: wanted' in message
 
 
-def test_scores_of_an_absent_seed_are_refused(tmp_path: Path, trained: Path) -> None:
+def test_scores_of_an_absent_seed_are_refused(tmp_path: Path, trained: Path, estimator: Path) -> None:
     message = refused(tmp_path, changes={'spex.estimator': trained, 'spex.estimator_seed': 3})
-    assert 'for seed 3 on this split (key spex.estimator_seed)' in message
+    assert '  seed: wanted 3, got 0 (key spex.estimator_seed)' in message
+    shutil.copytree(estimator / '0', estimator / '1')
+    message = refused(tmp_path, changes={'spex.estimator': estimator, 'spex.estimator_seed': 3})
+    assert 'for seed 3 on this split (key spex.estimator_seed); there are:' in message
 
 
 def truncate(scores: Path) -> str:
@@ -283,15 +291,11 @@ def set_zero_row(layer: np.ndarray, indptr: np.ndarray) -> None:
         change_graph,
         change_scores(set_nan, 'scores need to be finite and at least 0, got nan at edge'),
         change_scores(set_negative, 'scores need to be finite and at least 0, got -0.25 at edge'),
-        change_scores(
-            set_zero_row, 'the scores of a node need to sum to more than zero, got 0 at node 7'
-        ),
+        change_scores(set_zero_row, 'the scores of a node need to sum to more than zero, got 0 at node 7'),
     ],
     ids=['truncated', 'missing layer', 'torn manifest', 'other graph', 'NaN', 'negative', 'zero row'],
 )
-def test_damaged_scores_are_refused(
-    tmp_path: Path, estimator: Path, damage: Callable[[Path], str]
-) -> None:
+def test_damaged_scores_are_refused(tmp_path: Path, estimator: Path, damage: Callable[[Path], str]) -> None:
     expected = damage(estimator / '0' / 'scores')
     message = refused(tmp_path, changes={'spex.estimator': estimator})
     assert expected in message and 'run stage 1 again' in message

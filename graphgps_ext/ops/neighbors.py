@@ -22,12 +22,12 @@ def index_dtype(size: int) -> torch.dtype:
 
 @dataclass(frozen=True)
 class OutNeighbors:
-    """The transpose of :class:`InNeighbors` (CSC): out-edges grouped by source.
+    """The transpose of :class:`InNeighbors` (CSC): out-edges by source, those of one source by (type, edge).
 
     Args:
         indptr: [M + 1] int64, offsets into the two arrays below.
         target: [E] int32 or int64, the target of each edge.
-        edge_id: [E] int32 or int64, the position of the edge in the CSR arrays, ascending within a source.
+        edge_id: [E] int32 or int64, the position of the edge in the CSR arrays.
         edge_type: optional [E] int8, the types in this order; without it they are looked up by `edge_id`.
     """
 
@@ -98,12 +98,15 @@ class InNeighbors:
         return torch.stack([self.source.long(), self.target().long()])
 
     def with_out_neighbors(self) -> InNeighbors:
-        """The same graph with its transpose made (a stable sort by source), for a backward pass."""
+        """The same graph with its transpose made, for a backward pass."""
         if self.out is not None:
             return self
         from graphgps_ext.ops.transpose import transpose
 
-        arrays = transpose(self.indptr, self.source, self.edge_type, self.num_sources, with_edge_id=True)
+        num_types = int(self.edge_type.max()) + 1 if self.num_edges else 1
+        arrays = transpose(
+            self.indptr, self.source, self.edge_type, self.num_sources, num_types, with_edge_id=True
+        )
         return replace(self, out=OutNeighbors(*arrays))
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> InNeighbors:

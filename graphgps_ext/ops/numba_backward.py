@@ -1,7 +1,9 @@
 """The attention operator's backward pass for the CPU, compiled by numba; see `numba_kernels` for the arrays.
 
-The weights are recomputed from the log-sum-exp. The gradient of the query keeps sum_e gradient_e * key_e
-apart for each type, which also gives the tables' gradients: they cost no work per edge.
+The weights are recomputed from the log-sum-exp. sum_e gradient_e * row_e is kept apart for each type: times
+the table it gives the gradient of the query (or key), times the query that of the table, which so costs no
+work per edge. Edges of one type are fastest when they stand together, as they do in the rows of this
+package's graphs and in its transposes.
 """
 
 from __future__ import annotations
@@ -11,9 +13,31 @@ from typing import Any
 import numpy as np
 from numba import float32, int64, uint64
 
-from graphgps_ext.ops.numba_kernels import AHEAD, BLOCK, LANES, clamped, exp, prefetch_rows, type_products
+from graphgps_ext.ops.numba_kernels import (
+    AHEAD,
+    BLOCK,
+    add_biases,
+    clamped,
+    exp,
+    prefetch_rows,
+    type_products,
+)
 from graphgps_ext.ops.numba_threads import kernel
-from graphgps_ext.ops.numba_vectors import add_scaled, dot
+from graphgps_ext.ops.numba_vectors import add_weighted, dots
+
+
+@kernel(inline=True)
+def weight(logit: Any, lse: Any, clamp: Any) -> Any:
+    """A weight is at most 1: huge logits are rounded otherwise here than in the forward pass."""
+    x = clamped(logit, clamp) - lse
+    return exp(float32(0.0) if x > float32(0.0) else x)
+
+
+@kernel(inline=True)
+def logit_gradient(logit: Any, w: Any, drift: Any, delta: Any, clamp: Any) -> Any:
+    """Gradient of logit / temperature; zero where the clamp binds, NaN where the logit is NaN."""
+    g = w * (drift - delta)
+    return float32(0.0) if (logit > clamp or logit < -clamp) else g
 
 
 @kernel()
@@ -28,10 +52,15 @@ def backward_rows(
     d = H * C
     T = num_types
     last_edge = indptr[last] - 1
-    logits = np.empty(H * BLOCK, np.float32)
-    drifts = np.empty(H * BLOCK, np.float32)
+    keys = np.empty(BLOCK, np.uint64)
+    values = np.empty(BLOCK, np.uint64)
+    tables = np.empty(BLOCK, np.uint64)
+    edges = np.empty(BLOCK, np.int64)
+    zeros = np.zeros(BLOCK, np.uint64)
+    logits = np.empty(BLOCK, np.float32)
+    drifts = np.empty(BLOCK, np.float32)
     scaled = np.empty(T * d, np.float32)
-    part = np.empty(LANES * T * d, np.float32)
+    part = np.empty(T * d, np.float32)
     part_bias = np.empty(T * H, np.float32)
     total = np.empty(d, np.float64)
     for i in range(first, last):
@@ -43,77 +72,68 @@ def backward_rows(
         if end > begin:
             type_products(scaled, query, query_start, query_head, scale, T, H, C)
         for h in range(H):
-            delta[i * H + h] = float32(0.0)
+            x = float32(0.0)
             if end > begin:
-                delta[i * H + h] = dot(grad, grad_start + uint64(h) * grad_head, out, uint64(i * d + h * C), C)
+                for c in range(C):
+                    x += grad[grad_start + uint64(h) * grad_head + uint64(c)] * out[uint64(i * d + h * C + c)]
+            delta[i * H + h] = x
         for b in range(begin, end, BLOCK):
-            m = min(BLOCK, end - b)
-            used = 0
-            for p in range(m):
-                e = b + p
+            m = 0
+            for e in range(b, min(b + BLOCK, end)):
+                j = int64(source[uint64(e)])
+                keys[m] = uint64(j) * key_node
+                values[m] = uint64(j) * value_node
+                tables[m] = uint64(edge_type[uint64(e)]) * uint64(H)
+                edges[m] = e
+                m += j >= 0
                 if ahead:
                     j = int64(source[min(e + AHEAD, last_edge)])
                     if j >= 0:
                         prefetch_rows(key, j, key_node, key_head, H, C)
-                        prefetch_rows(value, j, value_node, value_head, H, C)
-                j = int64(source[uint64(e)])
-                if j < 0:
-                    for h in range(H):
-                        logits[uint64(h * BLOCK + p)] = -np.inf
-                        drifts[uint64(h * BLOCK + p)] = float32(0.0)
-                    continue
-                used += 1
-                t = int64(edge_type[uint64(e)])
-                for h in range(H):
-                    at = t * H + h
-                    logit = bias[uint64(at)] + dot(
-                        scaled, uint64(at * C), key, uint64(j) * key_node + uint64(h) * key_head, C
-                    )
-                    if edge_bias.size > 0:
-                        logit += edge_bias[uint64(e * H + h)] * inv_temperature
-                    logits[uint64(h * BLOCK + p)] = logit
-                    drifts[uint64(h * BLOCK + p)] = dot(
-                        grad, grad_start + uint64(h) * grad_head,
-                        value, uint64(j) * value_node + uint64(h) * value_head, C,
-                    )  # fmt: skip
-            if used == 0:
+            if m == 0:
                 continue
+            part[:] = float32(0.0)
+            part_bias[:] = float32(0.0)
             for h in range(H):
+                key_start = uint64(h) * key_head
+                dots(logits, m, scaled, uint64(h * C), tables, uint64(C), key, key_start, keys, C)
+                add_biases(logits, tables, edges, m, h, H, bias, edge_bias, inv_temperature)
+                if ahead and h == 0:
+                    for e in range(b, min(b + BLOCK, end)):
+                        j = int64(source[min(e + AHEAD, last_edge)])
+                        if j >= 0:
+                            prefetch_rows(value, j, value_node, value_head, H, C)
+                dots(
+                    drifts, m, grad, grad_start + uint64(h) * grad_head, zeros, uint64(0),
+                    value, uint64(h) * value_head, values, C,
+                )  # fmt: skip
                 row_lse = lse[i * H + h]
                 row_delta = delta[i * H + h]
                 for p in range(m):
-                    at_p = uint64(h * BLOCK + p)
-                    x = logits[at_p]
-                    g = exp(clamped(x, clamp) - row_lse) * (drifts[at_p] - row_delta)
-                    # An empty slot's -inf counts as clamped; a NaN stays.
-                    drifts[at_p] = float32(0.0) if (x > clamp or x < -clamp) else g
-            part[:] = float32(0.0)
-            part_bias[:] = float32(0.0)
-            for p in range(m):
-                e = b + p
-                j = int64(source[uint64(e)])
-                if j < 0:
-                    continue
-                t = int64(edge_type[uint64(e)])
-                lane = (p % LANES) * T
-                for h in range(H):
-                    g = drifts[uint64(h * BLOCK + p)]
-                    part_bias[uint64(t * H + h)] += g
-                    add_scaled(
-                        part, uint64(((lane + t) * H + h) * C), g,
-                        key, uint64(j) * key_node + uint64(h) * key_head, C,
-                    )  # fmt: skip
-                    if grad_edge.size > 0:
-                        grad_edge[uint64(e * H + h)] = g * inv_temperature
+                    w = weight(logits[p], row_lse, clamp)
+                    drifts[p] = logit_gradient(logits[p], w, drifts[p], row_delta, clamp)
+                if grad_edge.size > 0:
+                    for p in range(m):
+                        grad_edge[uint64(edges[p] * H + h)] = drifts[p] * inv_temperature
+                p = 0
+                while p < m:  # runs of one type
+                    table = tables[p]
+                    run = p
+                    share = float32(0.0)
+                    while p < m and tables[p] == table:
+                        share += drifts[p]
+                        p += 1
+                    part_bias[table + uint64(h)] += share
+                    at = (table + uint64(h)) * uint64(C)
+                    add_weighted(part, at, drifts, run, p, key, key_start, keys, C)
             for t in range(T):
                 for h in range(H):
                     grad_bias[t * H + h] += part_bias[uint64(t * H + h)]
                     start = query_start + uint64(h) * query_head
                     for c in range(C):
-                        at_c = uint64((t * H + h) * C + c)
-                        x = part[at_c] + part[uint64(T * d) + at_c]
-                        total[uint64(h * C + c)] += scale[at_c] * x
-                        grad_scale[at_c] += np.float64(query[start + uint64(c)]) * x
+                        at = uint64((t * H + h) * C + c)
+                        total[uint64(h * C + c)] += scale[at] * part[at]
+                        grad_scale[at] += np.float64(query[start + uint64(c)]) * part[at]
         for c in range(d):
             grad_query[uint64(i * d + c)] = float32(total[uint64(c)])
 
@@ -130,19 +150,24 @@ def backward_columns(
     d = H * C
     T = num_types
     last_edge = indptr[last] - 1
-    weights = np.empty(H * BLOCK, np.float32)
-    drifts = np.empty(H * BLOCK, np.float32)
-    lses = np.empty(H * BLOCK, np.float32)
-    deltas = np.empty(H * BLOCK, np.float32)
+    nodes = np.empty(BLOCK, np.int64)
+    queries = np.empty(BLOCK, np.uint64)
+    grads = np.empty(BLOCK, np.uint64)
+    tables = np.empty(BLOCK, np.uint64)
+    edges = np.zeros(BLOCK, np.int64)
+    zeros = np.zeros(BLOCK, np.uint64)
+    weights = np.empty(BLOCK, np.float32)
+    drifts = np.empty(BLOCK, np.float32)
+    lses = np.empty(BLOCK, np.float32)
+    deltas = np.empty(BLOCK, np.float32)
     scaled = np.empty(T * d, np.float32)
-    part_key = np.empty(LANES * T * d, np.float32)
-    part_value = np.empty(LANES * d, np.float32)
+    part_key = np.empty(T * d, np.float32)
+    part_value = np.empty(d, np.float32)
     total_key = np.empty(d, np.float64)
     total_value = np.empty(d, np.float64)
     for j in range(first, last):
         begin = indptr[j]
         end = indptr[j + 1]
-        value_start = uint64(j) * value_node
         total_key[:] = 0.0
         total_value[:] = 0.0
         if end > begin:
@@ -150,62 +175,55 @@ def backward_columns(
         for b in range(begin, end, BLOCK):
             m = min(BLOCK, end - b)
             for p in range(m):
-                x_id = b + p
+                i = int64(target[uint64(b + p)])
+                nodes[p] = i * H
+                queries[p] = uint64(i) * query_node
+                grads[p] = uint64(i) * grad_node
+                tables[p] = uint64(edge_type[uint64(b + p)]) * uint64(H)
                 if ahead:
-                    i = int64(target[min(x_id + AHEAD, last_edge)])
+                    i = int64(target[min(b + p + AHEAD, last_edge)])
                     prefetch_rows(query, i, query_node, query_head, H, C)
-                    prefetch_rows(grad, i, grad_node, grad_head, H, C)
                     prefetch_rows(lse, i, uint64(H), uint64(1), 1, 1)
                     prefetch_rows(delta, i, uint64(H), uint64(1), 1, 1)
-                i = int64(target[uint64(x_id)])
-                t = int64(edge_type[uint64(x_id)])
-                for h in range(H):
-                    at = t * H + h
-                    slot = uint64(h * BLOCK + p)
-                    logit = bias[uint64(at)] + dot(
-                        scaled, uint64(at * C), query, uint64(i) * query_node + uint64(h) * query_head, C
-                    )
-                    if edge_bias.size > 0:
-                        e = int64(edge_id[uint64(x_id)])
-                        logit += edge_bias[uint64(e * H + h)] * inv_temperature
-                    weights[slot] = logit
-                    drifts[slot] = dot(
-                        value, value_start + uint64(h) * value_head,
-                        grad, uint64(i) * grad_node + uint64(h) * grad_head, C,
-                    )  # fmt: skip
-                    lses[slot] = lse[uint64(i * H + h)]
-                    deltas[slot] = delta[uint64(i * H + h)]
-            for h in range(H):
+            if edge_bias.size > 0:
                 for p in range(m):
-                    slot = uint64(h * BLOCK + p)
-                    x = weights[slot]
-                    w = exp(clamped(x, clamp) - lses[slot])
-                    weights[slot] = w
-                    g = w * (drifts[slot] - deltas[slot])
-                    drifts[slot] = float32(0.0) if (x > clamp or x < -clamp) else g
+                    edges[p] = int64(edge_id[uint64(b + p)])
             part_key[:] = float32(0.0)
             part_value[:] = float32(0.0)
-            for p in range(m):
-                x_id = b + p
-                i = int64(target[uint64(x_id)])
-                t = int64(edge_type[uint64(x_id)])
-                lane = p % LANES
-                for h in range(H):
-                    slot = uint64(h * BLOCK + p)
-                    add_scaled(
-                        part_key, uint64(((lane * T + t) * H + h) * C), drifts[slot],
-                        query, uint64(i) * query_node + uint64(h) * query_head, C,
-                    )  # fmt: skip
-                    add_scaled(
-                        part_value, uint64((lane * H + h) * C), weights[slot],
-                        grad, uint64(i) * grad_node + uint64(h) * grad_head, C,
-                    )  # fmt: skip
+            for h in range(H):
+                query_start = uint64(h) * query_head
+                grad_start = uint64(h) * grad_head
+                dots(weights, m, scaled, uint64(h * C), tables, uint64(C), query, query_start, queries, C)
+                add_biases(weights, tables, edges, m, h, H, bias, edge_bias, inv_temperature)
+                if ahead and h == 0:
+                    for p in range(m):
+                        i = int64(target[min(b + p + AHEAD, last_edge)])
+                        prefetch_rows(grad, i, grad_node, grad_head, H, C)
+                dots(
+                    drifts, m, value, uint64(j) * value_node + uint64(h) * value_head, zeros, uint64(0),
+                    grad, grad_start, grads, C,
+                )  # fmt: skip
+                for p in range(m):
+                    lses[p] = lse[uint64(nodes[p] + h)]
+                    deltas[p] = delta[uint64(nodes[p] + h)]
+                for p in range(m):
+                    x = weights[p]
+                    weights[p] = weight(x, lses[p], clamp)
+                    drifts[p] = logit_gradient(x, weights[p], drifts[p], deltas[p], clamp)
+                p = 0
+                while p < m:  # runs of one type
+                    table = tables[p]
+                    run = p
+                    while p < m and tables[p] == table:
+                        p += 1
+                    at = (table + uint64(h)) * uint64(C)
+                    add_weighted(part_key, at, drifts, run, p, query, query_start, queries, C)
+                add_weighted(part_value, uint64(h * C), weights, 0, m, grad, grad_start, grads, C)
             for t in range(T):
                 for c in range(d):
-                    at_c = uint64(t * d + c)
-                    total_key[uint64(c)] += scale[at_c] * (part_key[at_c] + part_key[uint64(T * d) + at_c])
+                    total_key[uint64(c)] += scale[uint64(t * d + c)] * part_key[uint64(t * d + c)]
             for c in range(d):
-                total_value[uint64(c)] += part_value[uint64(c)] + part_value[uint64(d + c)]
+                total_value[uint64(c)] += part_value[uint64(c)]
         for c in range(d):
             grad_key[uint64(j * d + c)] = float32(total_key[uint64(c)])
             grad_value[uint64(j * d + c)] = float32(total_value[uint64(c)])

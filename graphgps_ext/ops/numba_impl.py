@@ -140,7 +140,7 @@ def backward(
     offsets, flat_source = _graph(indptr, source, N)
     flat_type = edge_type.flatten().numpy()
     if transpose is None:
-        transpose = make_transpose(indptr, source, edge_type, M, with_edge_id=edge_bias is not None)
+        transpose = make_transpose(indptr, source, edge_type, M, T, with_edge_id=edge_bias is not None)
     out_offsets, out_target, out_edge_id, out_type = (x.numpy() for x in transpose)
 
     rows = (*_rows(query), *_rows(key), *_rows(value), *_rows(grad))

@@ -17,12 +17,12 @@ import numpy as np
 from numba import float32, int32, int64, uint64
 
 from graphgps_ext.ops.numba_threads import FASTMATH, kernel
-from graphgps_ext.ops.numba_vectors import add_scaled, dot, multiply, prefetch
+from graphgps_ext.ops.numba_vectors import add_weighted, dots, prefetch
 
 BLOCK = 256  # edges handled together; also the length of a float32 sum
-LANES = 2  # sums which edges join in turn: through memory, a single sum would wait for itself
 AHEAD = 16  # edges between asking for a neighbour's rows and reading them
 LINE = 16  # floats per cache line
+PAD = 16  # loops over the edges of a block run to a multiple of this: no remainder
 
 
 @kernel(fastmath={'contract'}, inline=True)  # reassociation would fold the rounding trick away
@@ -50,7 +50,9 @@ def type_products(scaled: Any, x: Any, x_start: Any, x_head: Any, scale: Any, T:
     for t in range(T):
         for h in range(H):
             at = uint64((t * H + h) * C)
-            multiply(scaled, at, x, x_start + uint64(h) * x_head, scale, at, C)
+            start = x_start + uint64(h) * x_head
+            for c in range(C):
+                scaled[at + uint64(c)] = x[start + uint64(c)] * scale[at + uint64(c)]
 
 
 @kernel(inline=True)
@@ -61,20 +63,20 @@ def prefetch_rows(x: Any, node: Any, x_node: Any, x_head: Any, H: Any, C: Any) -
 
 
 @kernel(fastmath=FASTMATH | {'nnan'}, inline=True)  # a NaN may be lost here: it comes back through exp
-def largest(x: Any, start: Any, m: Any) -> Any:
+def largest(x: Any, m: Any) -> Any:
     top = float32(-np.inf)
     for p in range(m):
-        top = max(top, x[start + uint64(p)])
+        top = max(top, x[p])
     return top
 
 
 @kernel(inline=True)
-def softmax_weights(logits: Any, start: Any, m: Any, top: Any) -> Any:
+def softmax_weights(logits: Any, m: Any, top: Any) -> Any:
     """Turn logits into exp(logit - top); their sum."""
     mass = 0.0
     for p in range(m):
-        w = exp(logits[start + uint64(p)] - top)
-        logits[start + uint64(p)] = w
+        w = exp(logits[p] - top)
+        logits[p] = w
         mass += w
     return mass
 
@@ -84,6 +86,19 @@ def clamped(x: Any, clamp: Any) -> Any:
     """x between -clamp and clamp; a NaN stays."""
     x = clamp if x > clamp else x
     return -clamp if x < -clamp else x
+
+
+@kernel(inline=True)
+def add_biases(
+    logits: Any, tables: Any, edges: Any, m: Any, h: Any, H: Any,
+    bias: Any, edge_bias: Any, inv_temperature: Any,
+) -> None:  # fmt: skip
+    """Add the bias of each edge's type and its own."""
+    for p in range(m):
+        logits[p] += bias[tables[p] + uint64(h)]
+    if edge_bias.size > 0:
+        for p in range(m):
+            logits[p] += edge_bias[uint64(edges[p] * H + h)] * inv_temperature
 
 
 @kernel()
@@ -99,13 +114,16 @@ def forward(
     """
     d = H * C
     last_edge = indptr[last] - 1
-    logits = np.empty(H * BLOCK, np.float32)
+    keys = np.empty(BLOCK, np.uint64)
+    values = np.empty(BLOCK, np.uint64)
+    tables = np.empty(BLOCK, np.uint64)
+    edges = np.empty(BLOCK, np.int64)
+    logits = np.empty(BLOCK, np.float32)
     scaled = np.empty(num_types * d, np.float32)
-    part = np.empty(LANES * d, np.float32)
+    part = np.empty(C, np.float32)
     total = np.empty(d, np.float64)
     top = np.empty(H, np.float32)
     mass = np.empty(H, np.float64)
-    shrink = np.empty(H, np.float32)
     for i in range(first, last):
         begin = indptr[i]
         end = indptr[i + 1]
@@ -115,66 +133,61 @@ def forward(
         if end > begin:
             type_products(scaled, query, uint64(i) * query_node, query_head, scale, num_types, H, C)
         for b in range(begin, end, BLOCK):
-            m = min(BLOCK, end - b)
-            for p in range(m):
-                e = b + p
+            m = 0
+            for e in range(b, min(b + BLOCK, end)):
+                j = int64(source[uint64(e)])
+                t = int64(edge_type[uint64(e)])
+                if j < -1 or j >= num_sources or t < 0 or t >= num_types:
+                    return e
+                keys[m] = uint64(j) * key_node
+                values[m] = uint64(j) * value_node
+                tables[m] = uint64(t * H)
+                edges[m] = e
+                m += j >= 0
                 if ahead:
                     j = int64(source[min(e + AHEAD, last_edge)])
                     if j >= 0:
                         prefetch_rows(key, j, key_node, key_head, H, C)
-                        prefetch_rows(value, j, value_node, value_head, H, C)
-                j = int64(source[uint64(e)])
-                t = int64(edge_type[uint64(e)])
-                if j < 0 or j >= num_sources or t < 0 or t >= num_types:
-                    if j != -1:
-                        return e
-                    for h in range(H):
-                        logits[uint64(h * BLOCK + p)] = -np.inf
-                    continue
-                for h in range(H):
-                    at = t * H + h
-                    logit = bias[uint64(at)] + dot(
-                        scaled, uint64(at * C), key, uint64(j) * key_node + uint64(h) * key_head, C
-                    )
-                    if edge_bias.size > 0:
-                        logit += edge_bias[uint64(e * H + h)] * inv_temperature
-                    logits[uint64(h * BLOCK + p)] = clamped(logit, clamp)
-            if weights.size > 0:
-                for p in range(m):
-                    for h in range(H):
-                        weights[uint64((b + p) * H + h)] = logits[uint64(h * BLOCK + p)]
+            padded = (m + PAD - 1) // PAD * PAD
             for h in range(H):
+                dots(logits, m, scaled, uint64(h * C), tables, uint64(C), key, uint64(h) * key_head, keys, C)
+                add_biases(logits, tables, edges, m, h, H, bias, edge_bias, inv_temperature)
+                for p in range(m, padded):
+                    logits[p] = -np.inf
+                if clamp < np.inf:
+                    for p in range(m):
+                        logits[p] = clamped(logits[p], clamp)
+                if weights.size > 0:
+                    for p in range(m):
+                        weights[uint64(edges[p] * H + h)] = logits[p]
                 # The soft-max goes on from the blocks before: what they summed shrinks to the new maximum.
-                start = uint64(h * BLOCK)
-                new_top = max(top[h], largest(logits, start, m))
+                new_top = max(top[h], largest(logits, padded))
                 if new_top == -np.inf:  # empty slots only; exp(-inf + inf) would be NaN
                     new_top = float32(0.0)
-                shrink[h] = exp(top[h] - new_top)
-                mass[h] = mass[h] * shrink[h] + softmax_weights(logits, start, m, new_top)
+                shrink = exp(top[h] - new_top)
+                mass[h] = mass[h] * shrink + softmax_weights(logits, padded, new_top)
                 top[h] = new_top
-            part[:] = float32(0.0)
-            for p in range(m):
-                j = int64(source[uint64(b + p)])
-                if j < 0:
-                    continue
-                for h in range(H):
-                    add_scaled(
-                        part, uint64((p % LANES) * d + h * C), logits[uint64(h * BLOCK + p)],
-                        value, uint64(j) * value_node + uint64(h) * value_head, C,
-                    )  # fmt: skip
-            for h in range(H):
-                for c in range(h * C, (h + 1) * C):
-                    x = part[uint64(c)] + part[uint64(d + c)]
-                    total[uint64(c)] = total[uint64(c)] * shrink[h] + x
+                if ahead and h == 0:
+                    for e in range(b, min(b + BLOCK, end)):
+                        j = int64(source[min(e + AHEAD, last_edge)])
+                        if j >= 0:
+                            prefetch_rows(value, j, value_node, value_head, H, C)
+                for c in range(C):
+                    part[c] = float32(0.0)
+                add_weighted(part, uint64(0), logits, 0, m, value, uint64(h) * value_head, values, C)
+                for c in range(C):
+                    total[h * C + c] = total[h * C + c] * shrink + part[c]
         for h in range(H):
             empty = mass[h] == 0.0
             inverse = 0.0 if empty else 1.0 / mass[h]
-            lse[i * H + h] = float32(0.0) if empty else float32(top[h] + np.log(mass[h]))
+            lse[i * H + h] = float32(0.0) if empty else top[h] + np.log(float32(mass[h]))
             for c in range(h * C, (h + 1) * C):
                 out[uint64(i * d + c)] = float32(total[uint64(c)] * inverse)
         if weights.size > 0:
             for e in range(begin, end):
                 for h in range(H):
                     at = uint64(e * H + h)
-                    weights[at] = exp(weights[at] - lse[i * H + h])
+                    weights[at] = (
+                        exp(weights[at] - lse[i * H + h]) if source[uint64(e)] >= 0 else float32(0.0)
+                    )
     return -1

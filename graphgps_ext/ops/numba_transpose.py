@@ -1,4 +1,4 @@
-"""Counting sort of edges by source, compiled by numba."""
+"""Counting sort of edges by source and type, compiled by numba."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from numba import int64
 
 from graphgps_ext.ops.numba_threads import kernel, run_chunks
 
@@ -13,38 +14,42 @@ CHUNK_EDGES = 2**18
 
 
 @kernel()
-def _count(first: Any, last: Any, indptr: Any, source: Any, counts: Any) -> None:
+def _count(
+    first: Any, last: Any, indptr: Any, source: Any, edge_type: Any, num_types: Any, counts: Any
+) -> None:  # fmt: skip
     for e in range(indptr[first], indptr[last]):
-        j = source[e]
+        j = int64(source[e])
         if j >= 0:
-            counts[j] += 1
+            counts[j * num_types + edge_type[e]] += 1
 
 
 @kernel()
-def _starts(counts: Any, indptr: Any) -> None:
-    """Turn counts [chunks, M] into where each chunk writes its first edge of each source."""
+def _starts(counts: Any, num_types: Any, indptr: Any) -> None:
+    """Turn counts [chunks, M * T] into where each chunk writes its first edge of each source and type."""
     total = 0
-    indptr[0] = 0
-    for j in range(counts.shape[1]):
+    for key in range(counts.shape[1]):
+        if key % num_types == 0:
+            indptr[key // num_types] = total
         for chunk in range(counts.shape[0]):
-            n = counts[chunk, j]
-            counts[chunk, j] = total
+            n = counts[chunk, key]
+            counts[chunk, key] = total
             total += n
-        indptr[j + 1] = total
+    indptr[indptr.size - 1] = total
 
 
 @kernel()
 def _place(
-    first: Any, last: Any, indptr: Any, source: Any, edge_type: Any, starts: Any,
+    first: Any, last: Any, indptr: Any, source: Any, edge_type: Any, num_types: Any, starts: Any,
     target: Any, out_type: Any, edge_id: Any,
 ) -> None:  # fmt: skip
     for i in range(first, last):
         for e in range(indptr[i], indptr[i + 1]):
-            j = source[e]
+            j = int64(source[e])
             if j < 0:
                 continue
-            at = starts[j]
-            starts[j] = at + 1
+            key = j * num_types + edge_type[e]
+            at = starts[key]
+            starts[key] = at + 1
             target[at] = i
             out_type[at] = edge_type[e]
             if edge_id.size > 0:
@@ -52,7 +57,13 @@ def _place(
 
 
 def transpose(
-    indptr: np.ndarray, source: np.ndarray, edge_type: np.ndarray, num_sources: int, *, with_edge_id: bool
+    indptr: np.ndarray,
+    source: np.ndarray,
+    edge_type: np.ndarray,
+    num_sources: int,
+    num_types: int,
+    *,
+    with_edge_id: bool,
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """See :func:`graphgps_ext.ops.transpose.transpose`; `source` may hold -1 (left out).
 
@@ -60,20 +71,27 @@ def transpose(
     """
     num_rows, num_edges = len(indptr) - 1, len(source)
     # A histogram per chunk: few enough that together they stay small beside the edges.
-    per_source = num_edges // max(1, num_sources)
+    per_source = num_edges // max(1, num_sources * num_types)
     num_chunks = max(1, min(torch.get_num_threads(), 8, num_edges // CHUNK_EDGES, per_source))
     bounds = np.searchsorted(indptr, num_edges * np.arange(num_chunks + 1) // num_chunks)
     bounds[0], bounds[-1] = 0, num_rows
-    counts = np.zeros((num_chunks, num_sources), np.int64)
-    run_chunks(lambda p: _count(bounds[p], bounds[p + 1], indptr, source, counts[p]), num_chunks)
+    counts = np.zeros((num_chunks, num_sources * num_types), np.int64)
+
+    def count(p: int) -> None:
+        _count(bounds[p], bounds[p + 1], indptr, source, edge_type, num_types, counts[p])
+
+    run_chunks(count, num_chunks)
     out_indptr = np.empty(num_sources + 1, np.int64)
-    _starts(counts, out_indptr)
+    _starts(counts, num_types, out_indptr)
     target = np.empty(num_edges, np.int32 if num_rows < 2**31 else np.int64)
     out_type = np.empty(num_edges, np.int8)
     edge_id = np.empty(num_edges if with_edge_id else 0, np.int32 if num_edges < 2**31 else np.int64)
 
     def place(p: int) -> None:
-        _place(bounds[p], bounds[p + 1], indptr, source, edge_type, counts[p], target, out_type, edge_id)
+        _place(
+            bounds[p], bounds[p + 1], indptr, source, edge_type, num_types, counts[p],
+            target, out_type, edge_id,
+        )  # fmt: skip
 
     run_chunks(place, num_chunks)
     return out_indptr, target, edge_id, out_type

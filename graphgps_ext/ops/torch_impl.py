@@ -46,7 +46,9 @@ def attention(
         q_i, k_j, v_j = (torch.where(valid[:, None, None], x, 0.0) for x in (q_i, k_j, v_j))
     # The logit under each type, then the one of the edge: indexing type_scale by edge instead would make a
     # backward pass that adds E * C numbers into T rows.
-    by_type = torch.einsum('ehc,thc->eht', q_i * k_j, scale * C**-0.5) + bias.t()
+    # In pieces, because a float32 sum over millions of edges loses digits.
+    pieces = (q_i * k_j).split(max(2**14, source.numel() // 64))
+    by_type = torch.cat([torch.einsum('ehc,thc->eht', piece, scale * C**-0.5) for piece in pieces]) + bias.t()
     edge_type = neighbors.edge_type.flatten().long()
     logits = by_type.gather(2, edge_type[:, None, None].expand(-1, H, 1)).squeeze(2)  # [E, H]
     if edge_bias is not None:

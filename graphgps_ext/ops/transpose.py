@@ -1,6 +1,7 @@
-"""Transpose of an attention graph: its edges grouped by source, in a stable order.
+"""Transpose of an attention graph: its edges by source and, of one source, by type.
 
 The backward pass sums key and value gradients over out-edges; with the transpose each row has one writer.
+Edges of one type stand together because the CPU kernels take them in one go.
 """
 
 from __future__ import annotations
@@ -14,9 +15,17 @@ from graphgps_ext.ops.neighbors import index_dtype
 
 
 def transpose(
-    indptr: Tensor | None, source: Tensor, edge_type: Tensor, num_sources: int, *, with_edge_id: bool
+    indptr: Tensor | None,
+    source: Tensor,
+    edge_type: Tensor,
+    num_sources: int,
+    num_types: int,
+    *,
+    with_edge_id: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Edges by source: (indptr [M + 1], target, edge_id (empty unless wanted), edge_type), ascending by edge.
+    """Edges by source: (indptr [M + 1], target, edge_id (empty unless wanted), edge_type).
+
+    Edges ascend by (source, type, edge).
 
     Args:
         indptr: [N + 1] int64 row offsets, or None for a table.
@@ -24,7 +33,11 @@ def transpose(
             entries from `indptr[0]` up to `indptr[-1]` count.
         edge_type: int8 in the shape of `source`.
         num_sources: M.
+        num_types: T, above every edge type.
         with_edge_id: whether to return the position of each edge in `source`.
+
+    Raises:
+        IndexError: if a source or a type is out of range (on the CPU; on a GPU nobody looks).
     """
     K = source.shape[1] if indptr is None else 0
     num_rows = source.shape[0] if indptr is None else indptr.numel() - 1
@@ -32,15 +45,24 @@ def transpose(
     if source.device.type == 'cpu' and find_spec('numba') is not None:
         from graphgps_ext.ops import numba_transpose
 
+        _check_range('source', source, num_sources)
+        _check_range('edge_type', edge_type, num_types)
         offsets = torch.arange(num_rows + 1) * K if indptr is None else indptr
         arrays = numba_transpose.transpose(
-            offsets.numpy(), source.numpy(), edge_type.numpy(), num_sources, with_edge_id=with_edge_id
+            offsets.numpy(),
+            source.numpy(),
+            edge_type.numpy(),
+            num_sources,
+            num_types,
+            with_edge_id=with_edge_id,
         )
         out_indptr, target, edge_id, out_type = (torch.from_numpy(x) for x in arrays)
         return out_indptr, target, edge_id, out_type
-    ordered, order = torch.sort(source, stable=True)
-    nodes = torch.arange(num_sources + 1, device=source.device, dtype=source.dtype)
-    out_indptr = torch.searchsorted(ordered, nodes)  # begins after the empty slots
+    key_dtype = index_dtype(num_sources * num_types)
+    # An empty slot's key is -T + its type, negative: it sorts to the front and is left out.
+    ordered, order = torch.sort(source.to(key_dtype) * num_types + edge_type, stable=True)
+    nodes = torch.arange(num_sources + 1, device=source.device, dtype=key_dtype)
+    out_indptr = torch.searchsorted(ordered, nodes * num_types)
     if indptr is None:
         target = (order // K).to(index_dtype(num_rows))
     else:
@@ -48,3 +70,9 @@ def transpose(
         target = rows.repeat_interleave(indptr.diff(), output_size=source.numel())[order]
     edge_id = order.to(index_dtype(source.numel())) if with_edge_id else order[:0]
     return out_indptr, target, edge_id, edge_type[order]
+
+
+def _check_range(name: str, x: Tensor, size: int) -> None:
+    low, high = (int(y) for y in x.aminmax()) if x.numel() else (0, 0)
+    if low < -1 or high >= max(size, 1):
+        raise IndexError(f'{name} must lie in [0, {size}), got {low if low < -1 else high}')

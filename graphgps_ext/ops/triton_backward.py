@@ -21,7 +21,9 @@ def _logit_gradient(logit, drift, row_lse, row_delta, ok, clamp, HAS_CLAMP: tl.c
     if HAS_CLAMP:
         bound = (logit > clamp) | (logit < -clamp)
         logit = _clamped(logit, clamp)
-    w = tl.exp(tl.where(ok, logit - row_lse, -float('inf')))
+    x = tl.where(ok, logit - row_lse, -float('inf'))
+    # A weight is at most 1: huge logits are rounded otherwise here than in the forward pass.
+    w = tl.exp(tl.where(x > 0, 0.0, x))
     g = w * (drift - row_delta)
     if HAS_CLAMP:
         g = tl.where(bound, 0.0, g)

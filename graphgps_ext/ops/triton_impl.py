@@ -171,7 +171,7 @@ def backward(
         zero_tables = type_scale.new_zeros(T, H, C), type_bias.new_zeros(T, H)
         return grad_query.zero_(), grad_key.zero_(), grad_value.zero_(), *zero_tables, grad_edge
     if transpose is None:
-        transpose = make_transpose(indptr, source, edge_type, M, with_edge_id=edge_bias is not None)
+        transpose = make_transpose(indptr, source, edge_type, M, T, with_edge_id=edge_bias is not None)
     source, edge_type = source.contiguous(), edge_type.contiguous()
     q, k, v, g = _rows(query), _rows(key), _rows(value), _rows(grad)
     scale, bias = _scaled_tables(type_scale, type_bias, temperature)

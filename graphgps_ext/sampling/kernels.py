@@ -103,7 +103,7 @@ def _keep_smallest(size, count, scratch):  # type: ignore[no-untyped-def]
 
 @njit(inline='always')
 def _minus_log(u):  # type: ignore[no-untyped-def]
-    """−log(u) for u in (0, 1), within 2 units of the last place; unlike the library's it runs on whole vectors.
+    """−log(u) for u in (0, 1), but for its last two bits; unlike the library's it runs on whole vectors.
 
     u = m·2^e with m between √½ and √2, and log(m) = 2·artanh(s) = 2·(s + s³/3 + s⁵/5 + ...), s = (m−1)/(m+1).
     """
@@ -120,13 +120,13 @@ def _minus_log(u):  # type: ignore[no-untyped-def]
 
 
 @njit(error_model='numpy')
-def _score(keys, lower, strategy):  # type: ignore[no-untyped-def]
-    """Weights become keys; `lower` is 1 − u. Loops from 0, or the indices would keep them off the vectors."""
+def _score(keys, lower, first, last, strategy):  # type: ignore[no-untyped-def]
+    """Weights become keys; `lower` is 1 − u. Bounds are unsigned: else these loops stay off the vectors."""
     if strategy == TOP:
-        for i in range(keys.size):
+        for i in range(first, last):
             keys[i] = 1.0 / keys[i]
     else:
-        for i in range(keys.size):
+        for i in range(first, last):
             keys[i] = _minus_log(1.0 - lower[i]) / keys[i]
 
 
@@ -152,7 +152,7 @@ def _reservoir(weights, use_weights, strategy, row, begin, end, size, scratch): 
             count += least <= bound * weight  # false for a weight of 0: inf * 0 is NaN
             edge += 1
         if count > size and (edge == end or count > capacity - capacity // 4):
-            _score(keys[scored:count], lower[scored:count], strategy)
+            _score(keys, lower, np.uint64(scored), np.uint64(count), strategy)
             bound = _keep_smallest(size, count, scratch) * _SLACK
             scored = count = size
     return count

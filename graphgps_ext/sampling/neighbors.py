@@ -29,7 +29,7 @@ def sample_neighbors(
     """Draws K = `degree` in-neighbours of every node, or of `nodes`.
 
     A row depends on (key, node) alone: not on the other rows asked for, nor on the number of threads. The CPU
-    and CUDA draw from equal random numbers; their logarithms may differ in the last bit, which changes a row
+    and CUDA draw from equal random numbers; their logarithms may differ in the last bits, which changes a row
     only when two of its keys agree in their first 31 bits. (Prepared weights change the draw, not its law.)
 
     Args:

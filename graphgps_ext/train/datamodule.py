@@ -104,9 +104,11 @@ class SampledData(pl.LightningDataModule):
         key = stream_key(cfg.seed, TRAINING, epoch)
         if cfg.train.sampler == 'full_batch':
             return _one_batch_loader(lambda: full_batch(self.nodes, self.plan, key))
-        # The order of the seeds changes every epoch, also where draws are kept for several.
+        # The order of the seeds changes every epoch, also where draws are kept for several. It is made here:
+        # what a loader that shuffles takes from its generator depends on how often its iterator is made.
         order = torch.Generator().manual_seed(stream_key(cfg.seed, TRAINING, self.trainer.current_epoch))
-        return self._seed_loader(self.nodes.train_mask, key, shuffle=True, generator=order)
+        seeds = self._indices(self.nodes.train_mask)
+        return self._seed_loader(seeds[torch.randperm(len(seeds), generator=order)], key)
 
     def val_dataloader(self) -> DataLoader:
         """Batches of validation and test nodes, with draws of their own."""
@@ -119,10 +121,13 @@ class SampledData(pl.LightningDataModule):
     def _evaluation_loader(self, key: int) -> DataLoader:
         if cfg.val.sampler == 'full_batch':
             return _one_batch_loader(lambda: full_batch(self.nodes, self.plan, key))
-        return self._seed_loader(self.nodes.val_mask | self.nodes.test_mask, key)
+        return self._seed_loader(self._indices(self.nodes.val_mask | self.nodes.test_mask), key)
 
-    def _seed_loader(self, seeds: Tensor, key: int, **kwargs: Any) -> SparseNeighborLoader:
-        input_nodes = seeds.nonzero().flatten().cpu()
+    @staticmethod
+    def _indices(mask: Tensor) -> Tensor:
+        return mask.nonzero().flatten().cpu()
+
+    def _seed_loader(self, input_nodes: Tensor, key: int) -> SparseNeighborLoader:
         trainer = self.trainer
         if trainer.world_size > 1:  # each process its share, all of one length
             share = -(-len(input_nodes) // trainer.world_size)
@@ -134,5 +139,4 @@ class SampledData(pl.LightningDataModule):
             input_nodes=input_nodes,
             batch_size=cfg.train.batch_size,
             num_workers=cfg.num_workers,
-            **kwargs,
         )

@@ -17,7 +17,7 @@ from torch_geometric.graphgym.utils.comp_budget import params_count
 
 from graphgps_ext.train.callbacks import SELECTION, BatchSeed, EpochRecord
 from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
-from graphgps_ext.train.metrics import best_metric, build_metrics, probabilities
+from graphgps_ext.train.metrics import best_metric, build_metrics, probabilities, targets
 from graphgps_ext.train.module import SPLITS, NodeClassifier
 from graphgps_ext.train.results import flat_config, read_stats, start_run_dir, write_json
 
@@ -84,6 +84,7 @@ def fit(
     if trainer.is_global_zero:  # nothing is written before all input has been accepted
         start_run_dir(cfg)
         set_printing()
+        trainer.logger.log_hyperparams(flat_config(cfg))  # hparams.yaml, which is written once
     resume = folder / 'last.ckpt'
     with warnings.catch_warnings():
         # One batch an epoch, made where the graph lies: workers would only copy it.
@@ -154,5 +155,5 @@ def report(
 
 def _metrics(model: NodeClassifier, score: torch.Tensor, true: torch.Tensor) -> dict[str, float]:
     metrics = build_metrics(model.dim_metrics)
-    values = metrics(score, true.long())
+    values = metrics(score, targets(true))
     return {name: round(float(value), 6) for name, value in values.items()}

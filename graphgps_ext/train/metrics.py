@@ -18,9 +18,21 @@ from torchmetrics.classification import (
     MultilabelAUROC,
 )
 
+NO_LABEL = -1
+
 
 def num_outputs(data: Data) -> int:
-    """Number of classes, or of tasks where labels are [N, tasks]."""
+    """Number of classes, or of tasks where labels are [N, tasks].
+
+    Raises:
+        ValueError: if `dataset.task_type` does not fit the labels.
+    """
+    needed = 'classification_multilabel' if data.y.dim() == 2 else 'classification'
+    if cfg.dataset.task_type != needed:
+        raise ValueError(
+            f'dataset.task_type needs to be {needed} for labels of shape {list(data.y.shape)}, '
+            f'got {cfg.dataset.task_type}'
+        )
     return data.y.shape[1] if data.y.dim() == 2 else int(data.y.max()) + 1
 
 
@@ -29,8 +41,8 @@ def build_metrics(dim_out: int) -> MetricCollection:
     if cfg.dataset.task_type == 'classification_multilabel':
         return MetricCollection(
             {
-                'accuracy': MultilabelAccuracy(dim_out, average='micro'),
-                'auc': MultilabelAUROC(dim_out, average='macro'),
+                'accuracy': MultilabelAccuracy(dim_out, average='micro', ignore_index=NO_LABEL),
+                'auc': MultilabelAUROC(dim_out, average='macro', ignore_index=NO_LABEL),
             }
         )
     if dim_out <= 2:
@@ -51,6 +63,11 @@ def build_metrics(dim_out: int) -> MetricCollection:
         },
         compute_groups=False,
     )
+
+
+def targets(true: Tensor) -> Tensor:
+    """Labels as the metrics take them: integers, NaN (a task without label) as `NO_LABEL`."""
+    return true.nan_to_num(nan=NO_LABEL).long() if true.is_floating_point() else true
 
 
 def best_metric(names: list[str] | tuple[str, ...]) -> str:

@@ -13,7 +13,7 @@ from torch_geometric.graphgym.loss import compute_loss
 from torch_geometric.graphgym.model_builder import GraphGymModule
 from torchmetrics import MeanMetric, MetricCollection
 
-from graphgps_ext.train.metrics import build_metrics
+from graphgps_ext.train.metrics import build_metrics, targets
 
 SPLITS = ('train', 'val', 'test')
 
@@ -37,9 +37,13 @@ class NodeClassifier(GraphGymModule):
         self.split_metrics = nn.ModuleDict({f'{split}_split': build_metrics(dim_out) for split in SPLITS})
         self.split_loss = nn.ModuleDict({f'{split}_split': MeanMetric() for split in SPLITS})
 
+    def forward(self, batch: Data) -> tuple[Tensor, Tensor]:
+        """Prediction and labels; the batch, which may be used again, is kept from networks that write on it."""
+        return self.model(copy.copy(batch))
+
     def training_step(self, batch: Data, *args: Any, **kwargs: Any) -> Tensor:
         """The loss on the training nodes of the batch."""
-        batch = copy.copy(batch)  # the batch of a whole graph is used again
+        batch = copy.copy(batch)
         batch.split = 'train'
         pred, true = self(batch)
         return self._update('train', pred, true)
@@ -54,8 +58,11 @@ class NodeClassifier(GraphGymModule):
 
     def _update(self, split: str, pred: Tensor, true: Tensor) -> Tensor:
         loss, score = compute_loss(pred, true)
+        if true.is_floating_point() and true.isnan().any():  # tasks without a label: not learned from
+            known = ~true.isnan()
+            loss, _ = compute_loss(pred[known], true[known])
         metrics, mean_loss = self._of(split)
-        metrics.update(score.detach().float(), true.long())
+        metrics.update(score.detach().float(), targets(true))
         mean_loss.update(loss.detach(), weight=len(true))
         return loss
 

@@ -84,9 +84,10 @@ def dump_scores(model: NodeClassifier, data: Data) -> None:
 @register_train('spexphormer')
 def train_spexphormer(data: Data) -> dict[str, Any]:
     """Stage 2: each layer sees a few in-neighbours per node, drawn by the attention scores of stage 1."""
+    layers, path = load_scores(data)
     plan = SamplingPlan(
         attention_graph_of(data),
-        load_scores(data),
+        layers,
         cfg.spex.layer_degrees,
         strategy=cfg.spex.strategy,
         fill=cfg.spex.fill,
@@ -97,7 +98,8 @@ def train_spexphormer(data: Data) -> dict[str, Any]:
     model = build_model(data)
     trainer = fit(model, datamodule)
     share = kept_share(plan.graph, plan.layer_degrees, cfg.prep.num_virt_node)
-    return report(model, datamodule, data, trainer, kept_share=round(share, 2))
+    extra = {'kept_share': round(share, 2), 'scores': None if path is None else str(path)}
+    return report(model, datamodule, data, trainer, **extra)
 
 
 def estimator_dir() -> Path:
@@ -106,20 +108,25 @@ def estimator_dir() -> Path:
     return named if len(named.parts) > 1 else Path(cfg.out_dir).parent / named
 
 
-def load_scores(data: Data) -> list[torch.Tensor | None]:
+def load_scores(data: Data) -> tuple[list[torch.Tensor | None], Path | None]:
     """The attention scores of each layer, [E] float32, of the stage-1 run on the same graph and split.
 
-    Uniform sampling needs none and asks for none.
+    Beside them stands the folder they come from. Uniform sampling needs none and asks for none.
 
     Raises:
         FileNotFoundError: if there is no such run.
         ValueError: if its scores do not fit; each difference is named.
     """
     if cfg.spex.strategy == 'uniform':
-        return [None] * cfg.gt.layers
+        return [None] * cfg.gt.layers, None
     expected = expected_manifest(data)
     seed = None if cfg.spex.estimator_seed < 0 else cfg.spex.estimator_seed
-    path = scores.find(estimator_dir(), split_fingerprint=expected['split_fingerprint'], seed=seed)
+    runs = list(estimator_dir().glob('*/scores'))
+    if len(runs) == 1:  # then each difference is named, not the split alone
+        path = runs[0]
+        expected |= {} if seed is None else {'seed': seed}
+    else:
+        path = scores.find(estimator_dir(), split_fingerprint=expected['split_fingerprint'], seed=seed)
     loaded = scores.load(
         path,
         expect=expected,
@@ -128,13 +135,13 @@ def load_scores(data: Data) -> list[torch.Tensor | None]:
     logging.info(
         f'attention scores: {path} (epoch {loaded.manifest.epoch}, τ {loaded.manifest.temperature:g})'
     )
-    return list(loaded.layers)
+    return list(loaded.layers), path
 
 
 def expected_manifest(data: Data) -> dict[str, Any]:
     """What both stages must share, as far as the config and the graph tell."""
     return {
-        'dataset': f'{cfg.dataset.format}/{cfg.dataset.name}',
+        'dataset': dataset_name(),
         'graph_fingerprint': scores.graph_fingerprint(attention_graph_of(data)),
         'split_fingerprint': scores.split_fingerprint(data.train_mask, data.val_mask, data.test_mask),
         'split': split_name(),
@@ -143,6 +150,15 @@ def expected_manifest(data: Data) -> dict[str, Any]:
         'expander_seed': cfg.prep.exp_seed,
         'num_layers': cfg.gt.layers,
     }
+
+
+def dataset_name() -> str:
+    """The data set in words: what tells apart graphs of one format and name."""
+    if cfg.dataset.format == 'grid':
+        return f'grid/{cfg.dataset.name}, side {cfg.dataset.grid_side}, seed {cfg.dataset.grid_seed}'
+    if cfg.dataset.format == 'file':
+        return f'file/{Path(cfg.dataset.path).name}'
+    return f'{cfg.dataset.format}/{cfg.dataset.name}'
 
 
 def split_name() -> str:

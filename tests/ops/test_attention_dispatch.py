@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from attention_cases import Case, csr, problem
 
 from graphgps_ext.ops import InNeighbors, attention, set_default_implementation, sparse_attention
-from graphgps_ext.ops.numba_threads import run_chunks
+from graphgps_ext.ops.numba_threads import kernel, run_chunks
 
 
 @pytest.fixture
@@ -133,3 +134,9 @@ def test_chunks_run_once_each_and_an_error_in_any_thread_is_raised() -> None:
             run_chunks(fail, 100)
     finally:
         torch.set_num_threads(threads)
+
+
+def test_a_kernel_without_a_place_for_its_cache_is_compiled_in_memory() -> None:
+    namespace: dict[str, Any] = {}
+    exec('def add_one(x): return x + 1', namespace)  # no file, hence no directory beside it
+    assert kernel()(namespace['add_one'])(1) == 2

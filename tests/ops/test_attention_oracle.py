@@ -54,10 +54,11 @@ def test_repeated_neighbors_count_each_time(implementation: str) -> None:
 def test_huge_logits_stay_finite_and_the_clamp_stops_their_gradient(implementation: str) -> None:
     g = seeded()
     graph = csr([4, 6, 3], 5, 3, g)
-    sharp = problem(graph, 1, 4, 3, g, spread=1e4, temperature=0.05)
     grad = torch.ones(3, 1, 4)
-    assert all(x.isfinite().all() for x in outcome(sharp, implementation, grad).values())
-    clamped = Case(graph, sharp.inputs, temperature=0.05, logit_clamp=8.0)
+    for spread in (1e4, 1e15):
+        sharp = problem(graph, 1, 4, 3, g, spread=spread, temperature=0.05)
+        assert all(x.isfinite().all() for x in outcome(sharp, implementation, grad).values()), spread
+    clamped = problem(graph, 1, 4, 3, g, spread=1e4, temperature=0.05, logit_clamp=8.0)
     found = outcome(clamped, implementation, grad)
     assert all(x.isfinite().all() for x in found.values())
     for name in ('query', 'key', 'type_scale', 'type_bias'):

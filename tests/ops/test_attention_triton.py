@@ -56,7 +56,7 @@ def short_segments() -> Iterator[None]:
 
 
 @needs_kernels
-@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=drawn_cases(max_channels=5, max_rows=5))
 def test_drawn_problems_match_the_loop_oracle(case: Case, short_segments: None) -> None:
     assert_matches_oracle(moved(case), 'triton')

@@ -13,17 +13,17 @@ from graphgps_ext.ops.transpose import transpose
 
 
 def by_source(graph: InNeighbors | NeighborTable) -> list[list[tuple[int, int, int]]]:
-    """For each source its out-edges as (target, edge id, type), ascending by edge."""
+    """For each source its out-edges as (target, edge id, type), ascending by type and edge."""
     rows: list[list[tuple[int, int, int]]] = [[] for _ in range(graph.num_sources)]
     for i, edges in enumerate(edge_list(graph)):
         for j, t, e in edges:
             rows[j].append((i, e, t))
-    return rows
+    return [sorted(row, key=lambda edge: (edge[2], edge[1])) for row in rows]
 
 
 @pytest.mark.parametrize('numba', [True, False])
 @pytest.mark.parametrize('kind', ['csr', 'table', 'empty'])
-def test_transpose_lists_the_out_edges_of_each_source_in_order(
+def test_transpose_lists_the_out_edges_of_each_source_by_type(
     numba: bool, kind: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     if not numba:
@@ -37,7 +37,7 @@ def test_transpose_lists_the_out_edges_of_each_source_in_order(
     else:
         indptr, source = graph.indptr, graph.source
     ptr, target, edge_id, types = transpose(
-        indptr, source, graph.edge_type, graph.num_sources, with_edge_id=True
+        indptr, source, graph.edge_type, graph.num_sources, 3, with_edge_id=True
     )
     found = [
         list(zip(target[a:b].tolist(), edge_id[a:b].tolist(), types[a:b].tolist(), strict=True))
@@ -55,11 +55,11 @@ def test_transpose_of_a_large_graph_does_not_depend_on_the_number_of_threads() -
     for n in (1, 3):
         torch.set_num_threads(n)
         results.append(
-            transpose(graph.indptr, graph.source, graph.edge_type, graph.num_sources, with_edge_id=True)
+            transpose(graph.indptr, graph.source, graph.edge_type, graph.num_sources, 3, with_edge_id=True)
         )
     torch.set_num_threads(threads)
     assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
-    order = torch.argsort(graph.source, stable=True)
+    order = torch.argsort(graph.source * 3 + graph.edge_type, stable=True)
     assert torch.equal(results[0][2].long(), order)
 
 
@@ -71,3 +71,10 @@ def test_a_graph_keeps_the_transpose_it_was_given() -> None:
     assert moved is not None
     assert moved.edge_type is not None
     assert torch.equal(moved.edge_type, graph.edge_type[graph.out.edge_id.long()])
+
+
+def test_a_source_out_of_range_is_refused() -> None:
+    graph = csr([3, 1], 4, 3, torch.Generator().manual_seed(0))
+    bad = InNeighbors(graph.indptr, graph.source + 2, graph.edge_type, 4)
+    with pytest.raises(IndexError, match=r'source must lie in \[0, 4\), got [45]'):
+        bad.with_out_neighbors()

@@ -78,3 +78,20 @@ def test_numbers_are_uniform_and_uncorrelated(along: str):
     pairs = torch.bincount((u[::2] * 16).long() * 16 + (u[1::2] * 16).long(), minlength=256).double()
     chi_square = ((pairs - count / 512) ** 2 / (count / 512)).sum()
     assert abs(chi_square - 255) < 4 * math.sqrt(2 * 255)
+
+
+@njit(error_model='numpy')
+def _numba_minus_logs(u, out):
+    for i in range(out.size):
+        out[i] = kernels._minus_log(u[i])
+
+
+def test_the_logarithm_of_the_kernels_is_exact_to_the_last_bits():
+    generator = torch.Generator().manual_seed(0)
+    u = torch.rand(100_000, generator=generator, dtype=torch.float64).clamp(min=2.0**-53)
+    edges = 2.0 ** -torch.arange(1, 54, dtype=torch.float64)
+    root = torch.tensor(0.5**0.5, dtype=torch.float64)
+    u = torch.cat([u, edges, 1 - edges, root * (1 + torch.arange(-4, 5) * 2.0**-53), root * edges])
+    out = np.empty(u.numel())
+    _numba_minus_logs(u.numpy(), out)
+    torch.testing.assert_close(torch.from_numpy(out), -u.log(), rtol=5e-16, atol=0)
