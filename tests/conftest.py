@@ -49,11 +49,22 @@ def real_datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def graphgym_cfg() -> Iterator[CfgNode]:
-    """GraphGym's live cfg at the defaults of GraphGym and of this package, before a test and after it."""
+    """GraphGym's live cfg at the defaults of GraphGym and of this package, before a test and after it.
+
+    One thread: on the small graphs of the tests two are no faster, and wait for each other on a busy machine.
+    """
+    import torch
     from torch_geometric.graphgym.config import cfg, set_cfg
 
     import graphgps_ext  # noqa: F401
 
-    set_cfg(cfg)
+    def reset() -> None:
+        cfg.clear()  # also of keys that a test has added
+        set_cfg(cfg)
+
+    num_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    reset()
     yield cfg
-    set_cfg(cfg)
+    reset()
+    torch.set_num_threads(num_threads)

@@ -71,6 +71,7 @@ def _as_if_alone(argv: list[str]) -> Iterator[None]:
         sys.argv, root.handlers[:] = before[0], before[1]
         root.setLevel(before[2])
         torch.set_num_threads(before[3])
+        cfg.clear()
         set_cfg(cfg)
 
 
@@ -117,7 +118,7 @@ def run_elsewhere(
 def _context() -> multiprocessing.context.ForkServerContext:
     """Processes that are forked from one which has imported everything and done nothing."""
     context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['graphgps_ext', 'pandas', 'tensorboard.compat'])
+    context.set_forkserver_preload(['graphgps_ext', 'pandas', 'pytest', 'torch.utils.tensorboard'])
     return context
 
 

@@ -36,5 +36,6 @@ def gt_config(cfg: CfgNode) -> None:
     # LayerNorm over the channels of each node.
     cfg.gt.layer_norm = False
 
-    # Implementation of the attention operator: auto, torch (reference), numba (CPU), triton (CUDA).
+    # Implementation of the attention operator: torch (reference), numba (CPU), triton (CUDA, experimental),
+    # or auto: numba on a CPU, torch elsewhere.
     cfg.gt.attention_impl = 'auto'

@@ -14,12 +14,12 @@ import numpy as np
 from numba import float32, int64, uint64
 
 from graphgps_ext.ops.numba_kernels import (
-    AHEAD,
     BLOCK,
     add_biases,
     clamped,
     exp,
-    prefetch_rows,
+    prefetch_neighbors,
+    read_edges,
     type_products,
 )
 from graphgps_ext.ops.numba_threads import kernel
@@ -42,8 +42,8 @@ def logit_gradient(logit: Any, w: Any, drift: Any, delta: Any, clamp: Any) -> An
 
 @kernel()
 def backward_rows(
-    first: Any, last: Any, indptr: Any, source: Any, edge_type: Any, num_types: Any, ahead: Any,
-    query: Any, query_node: Any, query_head: Any, key: Any, key_node: Any, key_head: Any,
+    first: Any, last: Any, indptr: Any, source: Any, edge_type: Any, num_sources: Any, num_types: Any,
+    ahead: Any, query: Any, query_node: Any, query_head: Any, key: Any, key_node: Any, key_head: Any,
     value: Any, value_node: Any, value_head: Any, grad: Any, grad_node: Any, grad_head: Any,
     scale: Any, bias: Any, edge_bias: Any, inv_temperature: Any, clamp: Any, H: Any, C: Any,
     out: Any, lse: Any, delta: Any, grad_query: Any, grad_edge: Any, grad_scale: Any, grad_bias: Any,
@@ -78,19 +78,13 @@ def backward_rows(
                     x += grad[grad_start + uint64(h) * grad_head + uint64(c)] * out[uint64(i * d + h * C + c)]
             delta[i * H + h] = x
         for b in range(begin, end, BLOCK):
-            m = 0
-            for e in range(b, min(b + BLOCK, end)):
-                j = int64(source[uint64(e)])
-                keys[m] = uint64(j) * key_node
-                values[m] = uint64(j) * value_node
-                tables[m] = uint64(edge_type[uint64(e)]) * uint64(H)
-                edges[m] = e
-                m += j >= 0
-                if ahead:
-                    j = int64(source[min(e + AHEAD, last_edge)])
-                    if j >= 0:
-                        prefetch_rows(key, j, key_node, key_head, H, C)
-            if m == 0:
+            n = min(BLOCK, end - b)
+            m = read_edges(
+                b, n, source, edge_type, num_sources, T, key_node, value_node, H, keys, values, tables, edges
+            )
+            if ahead:
+                prefetch_neighbors(b, n, last_edge, source, key, key_node, key_head, H, C)
+            if m <= 0:
                 continue
             part[:] = float32(0.0)
             part_bias[:] = float32(0.0)
@@ -99,10 +93,7 @@ def backward_rows(
                 dots(logits, m, scaled, uint64(h * C), tables, uint64(C), key, key_start, keys, C)
                 add_biases(logits, tables, edges, m, h, H, bias, edge_bias, inv_temperature)
                 if ahead and h == 0:
-                    for e in range(b, min(b + BLOCK, end)):
-                        j = int64(source[min(e + AHEAD, last_edge)])
-                        if j >= 0:
-                            prefetch_rows(value, j, value_node, value_head, H, C)
+                    prefetch_neighbors(b, n, last_edge, source, value, value_node, value_head, H, C)
                 dots(
                     drifts, m, grad, grad_start + uint64(h) * grad_head, zeros, uint64(0),
                     value, uint64(h) * value_head, values, C,
@@ -180,11 +171,10 @@ def backward_columns(
                 queries[p] = uint64(i) * query_node
                 grads[p] = uint64(i) * grad_node
                 tables[p] = uint64(edge_type[uint64(b + p)]) * uint64(H)
-                if ahead:
-                    i = int64(target[min(b + p + AHEAD, last_edge)])
-                    prefetch_rows(query, i, query_node, query_head, H, C)
-                    prefetch_rows(lse, i, uint64(H), uint64(1), 1, 1)
-                    prefetch_rows(delta, i, uint64(H), uint64(1), 1, 1)
+            if ahead:
+                prefetch_neighbors(b, m, last_edge, target, query, query_node, query_head, H, C)
+                prefetch_neighbors(b, m, last_edge, target, lse, uint64(H), uint64(1), 1, 1)
+                prefetch_neighbors(b, m, last_edge, target, delta, uint64(H), uint64(1), 1, 1)
             if edge_bias.size > 0:
                 for p in range(m):
                     edges[p] = int64(edge_id[uint64(b + p)])
@@ -196,9 +186,7 @@ def backward_columns(
                 dots(weights, m, scaled, uint64(h * C), tables, uint64(C), query, query_start, queries, C)
                 add_biases(weights, tables, edges, m, h, H, bias, edge_bias, inv_temperature)
                 if ahead and h == 0:
-                    for p in range(m):
-                        i = int64(target[min(b + p + AHEAD, last_edge)])
-                        prefetch_rows(grad, i, grad_node, grad_head, H, C)
+                    prefetch_neighbors(b, m, last_edge, target, grad, grad_node, grad_head, H, C)
                 dots(
                     drifts, m, value, uint64(j) * value_node + uint64(h) * value_head, zeros, uint64(0),
                     grad, grad_start, grads, C,

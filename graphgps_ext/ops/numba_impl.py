@@ -64,6 +64,15 @@ def _tables(type_scale: Tensor, type_bias: Tensor, temperature: float) -> tuple[
     return scale.float().flatten().numpy(), bias.float().flatten().numpy()
 
 
+def _out_of_range(source: np.ndarray, edge_type: np.ndarray, num_sources: int, num_types: int) -> str:
+    wrong = (source < -1) | (source >= num_sources) | (edge_type < 0) | (edge_type >= num_types)
+    bad = int(wrong.argmax())
+    return (
+        f'edge {bad} has source {source[bad]} and type {edge_type[bad]}; '
+        f'sources must lie in [0, {num_sources}) and types in [0, {num_types})'
+    )
+
+
 def _optional(x: Tensor | None, dtype: torch.dtype) -> np.ndarray:
     return torch.zeros(0, dtype=dtype).numpy() if x is None else x.detach().to(dtype).flatten().numpy()
 
@@ -102,12 +111,8 @@ def forward(
     results = (out.view(-1).numpy(), lse.view(-1).numpy(), weights.numpy())
 
     def work(chunk: int) -> None:
-        bad = numba_kernels.forward(bounds[chunk], bounds[chunk + 1], *graph, *rows, *numbers, *results)
-        if bad >= 0:
-            raise IndexError(
-                f'edge {bad} has source {flat_source[bad]} and type {graph[2][bad]}; '
-                f'sources must lie in [0, {key.shape[0]}) and types in [0, {T})'
-            )
+        if not numba_kernels.forward(bounds[chunk], bounds[chunk + 1], *graph, *rows, *numbers, *results):
+            raise IndexError(_out_of_range(flat_source, graph[2], key.shape[0], T))
 
     run_chunks(work, len(bounds) - 1)
     return out, lse, weights
@@ -167,7 +172,8 @@ def backward(
 
     def work_rows(chunk: int) -> None:
         numba_backward.backward_rows(
-            bounds[chunk], bounds[chunk + 1], offsets, flat_source, flat_type, T, ahead, *rows, *numbers,
+            bounds[chunk], bounds[chunk + 1], offsets, flat_source, flat_type, M, T, ahead,
+            *rows, *numbers,
             out_flat, flat_lse, *row_results, grad_scale[chunk], grad_bias[chunk],
         )  # fmt: skip
 

@@ -101,6 +101,52 @@ def add_biases(
             logits[p] += edge_bias[uint64(edges[p] * H + h)] * inv_temperature
 
 
+@kernel(inline=True)
+def read_edges(
+    first: Any, m: Any, source: Any, edge_type: Any, num_sources: Any, num_types: Any,
+    key_node: Any, value_node: Any, H: Any, keys: Any, values: Any, tables: Any, edges: Any,
+) -> Any:  # fmt: skip
+    """Where the rows of the edges first..first + m begin, in key, value and tables; the number of edges.
+
+    Empty slots are left out, `edges` holds the positions of the rest. -1 if a source or type is out of range.
+    """
+    low = high = low_kind = high_kind = int64(0)
+    for p in range(m):
+        j = int64(source[uint64(first + p)])
+        t = int64(edge_type[uint64(first + p)])
+        low = min(low, j)
+        high = max(high, j)
+        low_kind = min(low_kind, t)
+        high_kind = max(high_kind, t)
+        keys[p] = uint64(j) * key_node
+        values[p] = uint64(j) * value_node
+        tables[p] = uint64(t * H)
+        edges[p] = first + p
+    if low < -1 or high >= num_sources or low_kind < 0 or high_kind >= num_types:
+        return -1
+    if low == 0:
+        return m
+    used = 0
+    for p in range(m):
+        keys[used] = keys[p]
+        values[used] = values[p]
+        tables[used] = tables[p]
+        edges[used] = edges[p]
+        used += int64(source[uint64(first + p)]) >= 0
+    return used
+
+
+@kernel(inline=True)
+def prefetch_neighbors(
+    first: Any, m: Any, last_edge: Any, source: Any, x: Any, x_node: Any, x_head: Any, H: Any, C: Any
+) -> None:  # fmt: skip
+    """Prefetch rows of x for the edges which come AHEAD of first..first + m."""
+    for e in range(first, first + m):
+        j = int64(source[min(e + AHEAD, last_edge)])
+        if j >= 0:
+            prefetch_rows(x, j, x_node, x_head, H, C)
+
+
 @kernel()
 def forward(
     first: Any, last: Any, indptr: Any, source: Any, edge_type: Any, num_sources: Any, num_types: Any,
@@ -110,7 +156,7 @@ def forward(
 ) -> Any:  # fmt: skip
     """Rows first..last of the output, of the log-sum-exp and, if `weights` is not empty, of the weights.
 
-    Returns the position of the first edge whose source or type is out of range, or -1.
+    False, and nothing to rely on, if a source or a type is out of range.
     """
     d = H * C
     last_edge = indptr[last] - 1
@@ -133,21 +179,15 @@ def forward(
         if end > begin:
             type_products(scaled, query, uint64(i) * query_node, query_head, scale, num_types, H, C)
         for b in range(begin, end, BLOCK):
-            m = 0
-            for e in range(b, min(b + BLOCK, end)):
-                j = int64(source[uint64(e)])
-                t = int64(edge_type[uint64(e)])
-                if j < -1 or j >= num_sources or t < 0 or t >= num_types:
-                    return e
-                keys[m] = uint64(j) * key_node
-                values[m] = uint64(j) * value_node
-                tables[m] = uint64(t * H)
-                edges[m] = e
-                m += j >= 0
-                if ahead:
-                    j = int64(source[min(e + AHEAD, last_edge)])
-                    if j >= 0:
-                        prefetch_rows(key, j, key_node, key_head, H, C)
+            n = min(BLOCK, end - b)
+            m = read_edges(
+                b, n, source, edge_type, num_sources, num_types, key_node, value_node, H,
+                keys, values, tables, edges,
+            )  # fmt: skip
+            if m < 0:
+                return False
+            if ahead:
+                prefetch_neighbors(b, n, last_edge, source, key, key_node, key_head, H, C)
             padded = (m + PAD - 1) // PAD * PAD
             for h in range(H):
                 dots(logits, m, scaled, uint64(h * C), tables, uint64(C), key, uint64(h) * key_head, keys, C)
@@ -168,10 +208,7 @@ def forward(
                 mass[h] = mass[h] * shrink + softmax_weights(logits, padded, new_top)
                 top[h] = new_top
                 if ahead and h == 0:
-                    for e in range(b, min(b + BLOCK, end)):
-                        j = int64(source[min(e + AHEAD, last_edge)])
-                        if j >= 0:
-                            prefetch_rows(value, j, value_node, value_head, H, C)
+                    prefetch_neighbors(b, n, last_edge, source, value, value_node, value_head, H, C)
                 for c in range(C):
                     part[c] = float32(0.0)
                 add_weighted(part, uint64(0), logits, 0, m, value, uint64(h) * value_head, values, C)
@@ -190,4 +227,4 @@ def forward(
                     weights[at] = (
                         exp(weights[at] - lse[i * H + h]) if source[uint64(e)] >= 0 else float32(0.0)
                     )
-    return -1
+    return True

@@ -37,6 +37,14 @@ class AtomicCheckpointIO(pl.plugins.TorchCheckpointIO):
             temporary.unlink(missing_ok=True)
 
 
+class ModelCheckpoint(pl.callbacks.ModelCheckpoint):
+    """Lightning's, for a folder that may be moved between a run and its continuation."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restores the best metric so far; Lightning forgets it where the folder has another name."""
+        super().load_state_dict({**state_dict, 'dirpath': self.dirpath})
+
+
 def checkpoint_dir(run_dir: Path) -> Path:
     """Where a run keeps `last.ckpt` and `best.ckpt`."""
     return run_dir / 'ckpt'
@@ -60,8 +68,8 @@ def fit(
     run_dir = Path(cfg.run_dir)
     folder = checkpoint_dir(run_dir)
     keep = dict(dirpath=folder, enable_version_counter=False, save_on_train_epoch_end=True)
-    best = pl.callbacks.ModelCheckpoint(filename='best', monitor=SELECTION, mode='max', save_top_k=1, **keep)
-    last = pl.callbacks.ModelCheckpoint(filename='last', every_n_epochs=cfg.train.ckpt_period, **keep)
+    best = ModelCheckpoint(filename='best', monitor=SELECTION, mode='max', save_top_k=1, **keep)
+    last = ModelCheckpoint(filename='last', every_n_epochs=cfg.train.ckpt_period, **keep)
     trainer = pl.Trainer(
         accelerator=cfg.accelerator,
         devices=cfg.devices or 1,

@@ -38,7 +38,7 @@ class NodeClassifier(GraphGymModule):
         self.split_loss = nn.ModuleDict({f'{split}_split': MeanMetric() for split in SPLITS})
 
     def forward(self, batch: Data) -> tuple[Tensor, Tensor]:
-        """Prediction and labels; the batch, which may be used again, is kept from networks that write on it."""
+        """Prediction and labels; the network gets a copy to write on, as the batch may be used again."""
         return self.model(copy.copy(batch))
 
     def training_step(self, batch: Data, *args: Any, **kwargs: Any) -> Tensor:

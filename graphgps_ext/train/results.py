@@ -26,7 +26,8 @@ SPLITS = ('train', 'val', 'test')
 PLACE_KEYS = (
     'accelerator', 'devices', 'num_threads', 'num_workers', 'print', 'out_dir', 'run_dir', 'cfg_dest',
     'dataset.dir', 'train.overwrite', 'train.auto_resume', 'tensorboard_each_run', 'tensorboard_agg',
-    'gpu_mem', 'params', 'share', 'dataset.edge_dim', 'run_multiple_splits', 'gt.attention_impl', 'view_emb', 'benchmark',
+    'gpu_mem', 'params', 'share', 'dataset.edge_dim', 'run_multiple_splits', 'gt.attention_impl', 'view_emb',
+    'benchmark',
 )  # fmt: skip
 
 

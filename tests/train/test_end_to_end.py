@@ -122,6 +122,7 @@ def test_annealing_reaches_the_scores(tmp_path: Path) -> None:
     run_dir = runs.run('estimator', tmp_path, annealed) / '0'
     best = runs.summary(run_dir)['best_epoch']
     manifest = scores.load(run_dir / 'scores').manifest
+    assert [round(point.value, 6) for point in scalars(run_dir, 'temperature')] == [1.0, 1.0, 0.5, 0.25]
     assert best >= 1 and manifest.temperature == runs.summary(run_dir)['temperature'] == 0.5 ** (best - 1)
 
 
@@ -162,6 +163,13 @@ def test_last_line_gives_the_mean_over_the_runs(out_dir: Path, capsys: pytest.Ca
     assert last.endswith(f'test auc {best["auc"]:.4f} ± {best["auc_std"]:.4f} over 2 runs')
 
 
+def scalars(run_dir: Path, name: str) -> list[Any]:
+    """The points of a curve in TensorBoard."""
+    from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+    return EventAccumulator(str(run_dir)).Reload().Scalars(name)
+
+
 def test_tensorboard_has_scalars_and_hyper_parameters(out_dir: Path, stage: str) -> None:
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
     from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
@@ -190,6 +198,21 @@ def test_same_seed_twice_gives_the_same_numbers_and_another_seed_others(
     again = runs.run(stage, tmp_path, {**FEW, **named})
     assert runs.result(again / '0') == runs.result(first / '0')
     assert runs.result(first / '1')['val'] != runs.result(first / '0')['val']
+
+
+def test_same_seed_twice_gives_the_same_numbers_with_threads_and_compiled_operators(tmp_path: Path) -> None:
+    as_shipped = {
+        'num_threads': 2,
+        'gt.attention_impl': 'auto',
+        'dataset.grid_side': 40,
+        'optim.max_epoch': 2,
+    }
+    for place in ('here', 'there'):
+        for stage in ('estimator', 'spexphormer'):
+            runs.run(stage, tmp_path / place, as_shipped)
+    for stage in ('estimator', 'spexphormer'):
+        here, there = (result_dir(tmp_path / place, stage) / '0' for place in ('here', 'there'))
+        assert runs.result(here) == runs.result(there)
 
 
 def test_both_stages_learn_the_grid(tmp_path: Path) -> None:

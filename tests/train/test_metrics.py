@@ -81,9 +81,7 @@ def test_best_metric_is_the_one_asked_for(
 
 def test_best_metric_that_there_is_not_is_refused(graphgym_cfg: CfgNode) -> None:
     graphgym_cfg.metric_best = 'auc'
-    with pytest.raises(
-        ValueError, match=r"metric_best needs one of accuracy, f1 for this task, got 'auc'"
-    ):
+    with pytest.raises(ValueError, match=r"metric_best needs one of accuracy, f1 for this task, got 'auc'"):
         best_metric(['accuracy', 'f1'])
 
 

@@ -76,7 +76,9 @@ def test_results_of_another_config_are_deleted_when_asked_for(tmp_path: Path) ->
     assert state(folder / '0') == before
 
 
-def test_overwriting_keeps_results_of_the_same_config_and_what_bad_input_would_replace(tmp_path: Path) -> None:
+def test_overwriting_keeps_results_of_the_same_config_and_what_bad_input_would_replace(
+    tmp_path: Path,
+) -> None:
     folder = runs.run('estimator', tmp_path)
     before = state(folder / '0')
     runs.run('estimator', tmp_path, {'train.overwrite': True})

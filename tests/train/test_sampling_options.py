@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,9 @@ def stage_2(estimator: Path, tmp_path: Path) -> Callable[..., Path]:
     """Runs stage 2 on it, in a folder of its own, and gives the run folder."""
 
     def run(changes: dict[str, Any] | None = None, where: str = 'out') -> Path:
-        return runs.run('spexphormer', tmp_path / where, {'spex.estimator': estimator, **(changes or {})}) / '0'
+        return (
+            runs.run('spexphormer', tmp_path / where, {'spex.estimator': estimator, **(changes or {})}) / '0'
+        )
 
     return run
 
@@ -173,10 +176,10 @@ def test_training_in_mini_batches(stage_2, monkeypatch: pytest.MonkeyPatch, resa
     # 128 training nodes in 6 batches, the last of 3; 64 + 64 nodes to evaluate, in 6 batches.
     assert [len(batch) for batch in seeds[:12]] == [25, 25, 25, 25, 25, 3] * 2
     training = [seeds[12 * epoch : 12 * epoch + 6] for epoch in range(3)]
-    nodes = [sorted(sum(batches, [])) for batches in training]
+    nodes = [sorted(itertools.chain(*batches)) for batches in training]
     assert nodes[0] == nodes[1] == nodes[2] and len(set(nodes[0])) == 128
     assert training[0] != training[1] != training[2]  # another order in every epoch
-    assert not set(nodes[0]) & set(sum(seeds[6:12], []))
+    assert set(nodes[0]).isdisjoint(itertools.chain(*seeds[6:12]))
     assert len(runs.stats(run_dir, 'test')) == 3 and runs.summary(run_dir)['seconds_sampling'] > 0
 
 
