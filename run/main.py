@@ -8,6 +8,7 @@ import sys
 import time
 import traceback
 import warnings
+from argparse import Namespace
 from pathlib import Path
 
 import torch
@@ -54,6 +55,8 @@ def run_once() -> None:
         f'{data.num_features} features, read in {time.perf_counter() - start:.1f} s'
     )
     summary = train_dict[cfg.train.mode](data)
+    if pl.utilities.rank_zero_only.rank != 0:
+        return
     metric = summary['metric']
     logging.info(
         f'{run_dir}: test {metric} {summary["test"][metric]:.4f}, val {summary["val"][metric]:.4f} '
@@ -83,6 +86,12 @@ def main() -> None:
     for number in range(len(cfg.run_multiple_splits) or args.repeat):
         choose_run(out_dir, number)
         run_once()
+    if pl.utilities.rank_zero_only.rank == 0:
+        finish(out_dir, args)
+
+
+def finish(out_dir: Path, args: Namespace) -> None:
+    """Aggregates the finished runs of the config and prints the result."""
     best = aggregate(out_dir)
     metric = cfg.metric_best
     if metric == 'auto':

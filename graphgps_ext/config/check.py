@@ -71,6 +71,12 @@ def check_config(cfg: CfgNode) -> None:
     splits = cfg.run_multiple_splits
     if any(type(split) is not int or split < 0 for split in splits) or len({*splits}) < len(splits):
         problems.append(f'run_multiple_splits needs different whole numbers from 0 up, got {list(splits)}')
+    several = isinstance(cfg.devices, int) and cfg.devices > 1
+    if several and 'full_batch' in (cfg.train.sampler, cfg.val.sampler):
+        problems.append(
+            f'devices needs to be 1 for a full batch, got {cfg.devices}: several devices share mini-batches '
+            f'(train.sampler and val.sampler spex_neighbor)'
+        )
     if not cfg.train.enable_ckpt:
         problems.append('train.enable_ckpt needs to be True: the best epoch is reloaded from its checkpoint')
     if problems:

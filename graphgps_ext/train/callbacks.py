@@ -129,7 +129,7 @@ class EpochRecord(pl.Callback):
         selection = -math.inf
         if self.evaluated and epoch >= self.select_from:
             selection = values['val'][best_metric(list(values['val']))]
-        pl_module.log(SELECTION, selection)
+        pl_module.log(SELECTION, selection, sync_dist=trainer.world_size > 1)
         if not trainer.is_global_zero:
             return
         for split, metrics in values.items():

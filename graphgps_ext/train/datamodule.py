@@ -108,30 +108,35 @@ class SampledData(pl.LightningDataModule):
         # what a loader that shuffles takes from its generator depends on how often its iterator is made.
         order = torch.Generator().manual_seed(stream_key(cfg.seed, TRAINING, self.trainer.current_epoch))
         seeds = self._indices(self.nodes.train_mask)
-        return self._seed_loader(seeds[torch.randperm(len(seeds), generator=order)], key)
+        return self._seed_loader(self._share(seeds[torch.randperm(len(seeds), generator=order)]), key)
 
     def val_dataloader(self) -> DataLoader:
         """Batches of validation and test nodes, with draws of their own."""
-        return self._evaluation_loader(stream_key(cfg.seed, EVALUATION, self.trainer.current_epoch))
+        key = stream_key(cfg.seed, EVALUATION, self.trainer.current_epoch)
+        return self._evaluation_loader(key, self._share(self._evaluated()))
 
     def report_batches(self, draw: int) -> Iterable[Data]:
         """Batches for the report on the chosen epoch: draw number `draw`, independent of all others."""
-        return self._evaluation_loader(stream_key(cfg.seed, REPORT, draw))
+        return self._evaluation_loader(stream_key(cfg.seed, REPORT, draw), self._evaluated())
 
-    def _evaluation_loader(self, key: int) -> DataLoader:
+    def _evaluation_loader(self, key: int, seeds: Tensor) -> DataLoader:
         if cfg.val.sampler == 'full_batch':
             return _one_batch_loader(lambda: full_batch(self.nodes, self.plan, key))
-        return self._seed_loader(self._indices(self.nodes.val_mask | self.nodes.test_mask), key)
+        return self._seed_loader(seeds, key)
+
+    def _evaluated(self) -> Tensor:
+        return self._indices(self.nodes.val_mask | self.nodes.test_mask)
 
     @staticmethod
     def _indices(mask: Tensor) -> Tensor:
         return mask.nonzero().flatten().cpu()
 
+    def _share(self, seeds: Tensor) -> Tensor:
+        """The part of this process, all of one length: the last one takes some of the first again."""
+        size = -(-len(seeds) // self.trainer.world_size)
+        return seeds.repeat(2)[self.trainer.global_rank * size :][:size]
+
     def _seed_loader(self, input_nodes: Tensor, key: int) -> SparseNeighborLoader:
-        trainer = self.trainer
-        if trainer.world_size > 1:  # each process its share, all of one length
-            share = -(-len(input_nodes) // trainer.world_size)
-            input_nodes = input_nodes.repeat(2)[trainer.global_rank * share :][:share]
         return SparseNeighborLoader(
             self.nodes,
             self.plan,

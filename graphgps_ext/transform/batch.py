@@ -21,6 +21,7 @@ def attach_attention_graph(data: Data, graph: InNeighbors) -> Data:
     data.attention_out_indptr = graph.out.indptr
     data.attention_out_target = graph.out.target
     data.attention_out_id = graph.out.edge_id
+    data.attention_out_type = graph.out.edge_type
     return data
 
 
@@ -40,7 +41,12 @@ def attention_graph_of(data: Data) -> InNeighbors:
         data.attention_source,
         data.attention_type,
         num_sources=data.attention_indptr.numel() - 1,
-        out=OutNeighbors(data.attention_out_indptr, data.attention_out_target, data.attention_out_id),
+        out=OutNeighbors(
+            data.attention_out_indptr,
+            data.attention_out_target,
+            data.attention_out_id,
+            data.attention_out_type,
+        ),
     )
 
 

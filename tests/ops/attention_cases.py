@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from hypothesis import strategies as st
@@ -23,6 +23,10 @@ class Case:
     def keywords(self) -> dict[str, object]:
         bias = self.inputs[5] if len(self.inputs) == 6 else None
         return {'temperature': self.temperature, 'logit_clamp': self.logit_clamp, 'edge_bias': bias}
+
+    def to(self, device: str) -> Case:
+        inputs = tuple(x.detach().to(device).requires_grad_() for x in self.inputs)
+        return replace(self, neighbors=self.neighbors.to(device), inputs=inputs)
 
     def run(self, implementation: str) -> tuple[Tensor, Tensor]:
         q, k, v, scale, bias = self.inputs[:5]

@@ -29,19 +29,22 @@ def expected(case: Case, grad: Tensor) -> dict[str, Tensor]:
     return {'out': out.detach(), 'weights': weights, **dict(zip(NAMES, found, strict=False))}
 
 
-def assert_matches_oracle(case: Case, implementation: str, tolerance: float = 1e-5) -> None:
-    """Every error is at most `tolerance` times the norm of the true value, plus that of a typical entry.
+def assert_matches_oracle(
+    case: Case, implementation: str, tolerance: float = 1e-5, device: str = 'cpu'
+) -> None:
+    """The oracle runs on the CPU, the implementation on `device`.
 
+    Every error is at most `tolerance` times the norm of the true value, plus that of a typical entry.
     A sharp temperature multiplies the rounding error of the logits themselves (float32's 6e-8 times their
     size), in any implementation: hence the factor 1 / temperature.
     """
     out_shape = case.inputs[0].shape
     grad = torch.randn(out_shape, generator=torch.Generator().manual_seed(1), dtype=case.inputs[0].dtype)
     truth = expected(case, grad)
-    found = outcome(case, implementation, grad)
+    found = outcome(case.to(device), implementation, grad.to(device))
     allowed = tolerance * max(1.0, 1 / case.temperature)
     for name, true in truth.items():
-        x = found[name]
+        x = found[name].cpu()
         assert x.shape == true.shape, name
         error = (x.double() - true.double()).norm()
         assert error <= allowed * (true.double().norm() + 1.0), f'{name}: {error} of {true.norm()}'

@@ -40,11 +40,6 @@ def test_triton_kernels_pass_in_the_interpreter() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
-def moved(case: Case) -> Case:
-    inputs = tuple(x.detach().to(DEVICE).requires_grad_() for x in case.inputs)
-    return Case(case.neighbors.to(DEVICE), inputs, case.temperature, case.logit_clamp)
-
-
 @pytest.fixture
 def short_segments() -> Iterator[None]:
     """Rows above 8 edges take several segments, so that the interpreter sees them merged."""
@@ -59,7 +54,7 @@ def short_segments() -> Iterator[None]:
 @settings(max_examples=12, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(case=drawn_cases(max_channels=5, max_rows=5))
 def test_drawn_problems_match_the_loop_oracle(case: Case, short_segments: None) -> None:
-    assert_matches_oracle(moved(case), 'triton')
+    assert_matches_oracle(case, 'triton', device=DEVICE)
 
 
 @needs_kernels
@@ -68,7 +63,7 @@ def test_drawn_problems_match_the_loop_oracle(case: Case, short_segments: None) 
 def test_narrow_and_wide_heads_match_the_loop_oracle(kind: str, heads: int, channels: int) -> None:
     g = torch.Generator().manual_seed(0)
     graph = csr([0, 1, 5, 20, 0], 6, 3, g) if kind == 'csr' else table(5, 4, 7, 3, g)
-    assert_matches_oracle(moved(problem(graph, heads, channels, 3, g)), 'triton')
+    assert_matches_oracle(problem(graph, heads, channels, 3, g), 'triton', device=DEVICE)
 
 
 @needs_kernels
@@ -76,7 +71,7 @@ def test_rows_of_many_segments_match_the_loop_oracle(short_segments: None) -> No
     g = torch.Generator().manual_seed(0)
     graph = csr([30, 0, 9, 8, 1, 17], 2, 3, g)  # its transpose has long rows too
     case = problem(graph, 2, 3, 3, g, with_bias=True, temperature=0.5, logit_clamp=2.0)
-    assert_matches_oracle(moved(case), 'triton')
+    assert_matches_oracle(case, 'triton', device=DEVICE)
 
 
 @needs_kernels
@@ -86,13 +81,13 @@ def test_programs_that_take_several_tiles_sum_the_table_gradients(monkeypatch: p
     monkeypatch.setattr(triton_impl, 'PROGRAMS', 2)
     g = torch.Generator().manual_seed(0)
     graph = table(70, 3, 5, 5, g)
-    assert_matches_oracle(moved(problem(graph, 2, 16, 5, g)), 'triton')
+    assert_matches_oracle(problem(graph, 2, 16, 5, g), 'triton', device=DEVICE)
 
 
 @needs_kernels
 def test_many_heads_are_split_over_programs() -> None:
     g = torch.Generator().manual_seed(0)
-    assert_matches_oracle(moved(problem(csr([3, 0, 2], 4, 3, g), 9, 130, 3, g)), 'triton')
+    assert_matches_oracle(problem(csr([3, 0, 2], 4, 3, g), 9, 130, 3, g), 'triton', device=DEVICE)
 
 
 @needs_kernels
@@ -116,8 +111,8 @@ def test_memory_that_no_edge_uses_is_never_read(kind: str) -> None:
         x[[0, 1, 7]] = float('nan')
     if kind == 'table':
         poisoned[5][graph.neighbors < 0] = float('nan')
-    truth = outcome(moved(clean), 'triton', grad)
-    found = outcome(moved(Case(graph, tuple(poisoned))), 'triton', grad)
+    truth = outcome(clean.to(DEVICE), 'triton', grad)
+    found = outcome(Case(graph, tuple(poisoned)).to(DEVICE), 'triton', grad)
     for name, x in truth.items():
         assert torch.equal(found[name], x), name
 
@@ -127,7 +122,7 @@ def test_results_are_bit_equal_from_run_to_run() -> None:
     g = torch.Generator().manual_seed(0)
     sizes = (3000, 2000) if ON_GPU else (6, 5)
     lengths = torch.randint(0, sizes[0] // 10 + 3, (sizes[1],), generator=g).tolist()
-    case = moved(problem(csr(lengths, sizes[1], 3, g), 2, 16, 3, g, with_bias=True))
+    case = problem(csr(lengths, sizes[1], 3, g), 2, 16, 3, g, with_bias=True).to(DEVICE)
     grad = torch.randn(case.inputs[0].shape, generator=g).to(DEVICE)
     truth = outcome(case, 'triton', grad)
     for _ in range(3):
@@ -143,7 +138,8 @@ def test_bfloat16_inputs_are_summed_in_float32() -> None:
     half = Case(case.neighbors, tuple(x.requires_grad_() for x in (*rounded, *case.inputs[3:])))
     full = Case(case.neighbors, tuple(x.detach().float().requires_grad_() for x in half.inputs))
     grad = torch.randn(4, 2, 4, generator=g).bfloat16().to(DEVICE)
-    found, truth = outcome(moved(half), 'triton', grad), outcome(moved(full), 'triton', grad.float())
+    found = outcome(half.to(DEVICE), 'triton', grad)
+    truth = outcome(full.to(DEVICE), 'triton', grad.float())
     for name, x in truth.items():
         tolerance = 1e-2 if name in ('out', 'query', 'key', 'value', 'type_scale', 'type_bias') else 1e-6
         assert (found[name].float() - x).norm() <= tolerance * (x.norm() + 1e-3), name
@@ -156,6 +152,6 @@ def test_a_nan_in_a_used_row_reaches_the_output() -> None:
     case = problem(csr([2, 3], 3, 3, g), 1, 4, 3, g, logit_clamp=8.0)
     with torch.no_grad():
         case.inputs[0][1, 0, 2] = float('nan')
-    out, _ = moved(case).run('triton')
+    out, _ = case.to(DEVICE).run('triton')
     assert out[0].isfinite().all()
     assert out[1].isnan().all()
