@@ -1,5 +1,5 @@
 # Sourced by demo.sh and test.sh: makes .venv with the package and its pinned dependencies, once.
-# GRAPHGPS_EXT_PYTHON chooses the interpreter (3.11 or 3.12); GRAPHGPS_EXT_EXTRAS the extras, such as [dev].
+# GRAPHGPS_EXT_PYTHON chooses the interpreter (3.11 or 3.12).
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit 1
 
 find_python() {

@@ -19,7 +19,7 @@ from graphgps_ext.train.callbacks import SELECTION, BatchSeed, EpochRecord
 from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
 from graphgps_ext.train.metrics import best_metric, build_metrics, probabilities, targets
 from graphgps_ext.train.module import SPLITS, NodeClassifier
-from graphgps_ext.train.results import flat_config, read_stats, start_run_dir, write_json
+from graphgps_ext.train.results import hyper_parameters, read_stats, start_run_dir, write_json
 
 
 class AtomicCheckpointIO(pl.plugins.TorchCheckpointIO):
@@ -92,7 +92,7 @@ def fit(
     if trainer.is_global_zero:  # nothing is written before all input has been accepted
         start_run_dir(cfg)
         set_printing()
-        trainer.logger.log_hyperparams(flat_config(cfg))  # hparams.yaml, which is written once
+        trainer.logger.log_hyperparams(hyper_parameters(cfg))  # hparams.yaml, which is written once
     resume = folder / 'last.ckpt'
     with warnings.catch_warnings():
         # One batch an epoch, made where the graph lies: workers would only copy it.
@@ -155,7 +155,7 @@ def report(
     }
     if trainer.is_global_zero:
         chosen = {f'best/{s}_{metric}': summary[s][metric] for s in SPLITS}
-        trainer.logger.log_hyperparams(flat_config(cfg), {**chosen, 'params': summary['params']})
+        trainer.logger.log_hyperparams(hyper_parameters(cfg), {**chosen, 'params': summary['params']})
         trainer.logger.save()
         write_json(run_dir / 'summary.json', summary)
     return summary

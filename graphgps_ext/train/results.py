@@ -17,6 +17,7 @@ from typing import Any
 
 import pandas as pd
 import yaml
+from torch_geometric.graphgym.config import set_cfg
 from yacs.config import CfgNode
 
 SPLITS = ('train', 'val', 'test')
@@ -89,6 +90,15 @@ def flat_config(cfg: CfgNode) -> dict[str, Any]:
 
 def _what_it_computes(flat: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in flat.items() if k not in PLACE_KEYS and k.split('.')[0] not in PLACE_KEYS}
+
+
+def hyper_parameters(cfg: CfgNode) -> dict[str, Any]:
+    """The seed, and the keys that say what is computed where they differ from the defaults."""
+    defaults = CfgNode()
+    set_cfg(defaults)
+    default = flat_config(defaults)
+    chosen = _what_it_computes(flat_config(cfg))
+    return {k: v for k, v in chosen.items() if k == 'seed' or v != default.get(k)}
 
 
 def _changed_keys(cfg: CfgNode) -> list[str]:
