@@ -93,12 +93,13 @@ def _what_it_computes(flat: dict[str, Any]) -> dict[str, Any]:
 
 
 def hyper_parameters(cfg: CfgNode) -> dict[str, Any]:
-    """The seed, and the keys that say what is computed where they differ from the defaults."""
+    """The groups that runs are compared by, and of the other keys those that differ from the defaults."""
     defaults = CfgNode()
     set_cfg(defaults)
     default = flat_config(defaults)
     chosen = _what_it_computes(flat_config(cfg))
-    return {k: v for k, v in chosen.items() if k == 'seed' or v != default.get(k)}
+    always = ('seed', 'gt.', 'prep.', 'spex.', 'optim.')
+    return {k: v for k, v in chosen.items() if k.startswith(always) or v != default.get(k)}
 
 
 def _changed_keys(cfg: CfgNode) -> list[str]:
