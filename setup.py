@@ -25,12 +25,19 @@ setup(
         'pandas>=2.2',  # read by the data sets of torch-geometric and ogb, and for aggregation
         'scikit-learn>=1.5',  # read by ogb
         'tqdm>=4.66',
+        'matplotlib>=3.9',
+        'tabulate>=0.9',  # Markdown tables of pandas
+        'jinja2>=3.1',  # LaTeX tables of pandas
     ],
     extras_require={
         # Never needed: PyG's scatter uses it where it is installed. Needs torch at build time:
         # pip install torch-scatter --no-build-isolation
         'scatter': ['torch-scatter>=2.1.2'],
+        # results.parquet of run/benchmark.py. Not required: pandas imports it wherever it is, which adds 40 MB
+        # to the memory of every run.
+        'benchmark': ['pyarrow>=18'],
         'dev': [
+            'pyarrow>=18',
             'pytest>=8',
             'hypothesis>=6',
             'ruff>=0.9',

@@ -33,7 +33,7 @@ def choose_run(out_dir: Path, number: int) -> None:
         cfg.dataset.split_index = cfg.dataset.split_seed = run_id
     else:
         run_id = cfg.seed = cfg.seed + (number > 0)
-    cfg.out_dir, cfg.run_dir = str(out_dir), str(out_dir / str(run_id))
+    cfg.out_dir, cfg.run_dir = str(out_dir), str(out_dir / (cfg.train.run_id or str(run_id)))
 
 
 def run_once() -> None:
@@ -80,6 +80,8 @@ def main() -> None:
         raise ConfigError('--repeat needs to be 1 with run_multiple_splits: its runs are the splits')
     if args.repeat < 1:
         raise ConfigError(f'--repeat needs to be at least 1, got {args.repeat}')
+    if cfg.train.run_id and (cfg.run_multiple_splits or args.repeat > 1):
+        raise ConfigError('train.run_id names the folder of one run: it needs --repeat 1 and no splits')
     torch.set_num_threads(min(cfg.num_threads, os.cpu_count() or 1))
     logging.getLogger(pl.__name__).setLevel(logging.WARNING)
     out_dir = Path(cfg.out_dir) / Path(args.cfg_file).stem

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from typing import Any
 
 from torch_geometric.graphgym import register
 from yacs.config import CfgNode
@@ -37,9 +38,9 @@ class ConfigError(ValueError):
     """The config cannot be run; the message lists everything that is wrong with it."""
 
 
-def get(cfg: CfgNode, key: str) -> object:
+def get(cfg: CfgNode, key: str) -> Any:
     """The value of a dotted key."""
-    node = cfg
+    node: Any = cfg
     for part in key.split('.'):
         node = node[part]
     return node

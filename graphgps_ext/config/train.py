@@ -16,6 +16,9 @@ def train_config(cfg: CfgNode) -> None:
     # Start anew where results of another config lie; without it they are refused. Deletes them.
     cfg.train.overwrite = False
 
+    # Name of the run's folder; empty: its seed, or its split with run_multiple_splits.
+    cfg.train.run_id = ''
+
     # Lightning's precision: 32-true, bf16-mixed, 16-mixed, 64-true.
     cfg.train.precision = '32-true'
 

@@ -16,6 +16,7 @@ from torch_geometric.graphgym.utils.comp_budget import params_count
 from tqdm import tqdm
 
 from graphgps_ext.sampling import stream_key
+from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
 from graphgps_ext.train.metrics import best_metric
 from graphgps_ext.train.results import append_stats, drop_stats_from
 
@@ -137,7 +138,15 @@ class EpochRecord(pl.Callback):
             append_stats(self.run_dir, split, {'epoch': epoch, **eta, **_rounded({**metrics, **basic})})
             scalars = {f'{split}/{name}': value for name, value in metrics.items()}
             trainer.logger.log_metrics(scalars, step=epoch)
-        extra = {'lr': basic['lr'], 'time/epoch': seconds, 'time/sampling': self.sampling_seconds}
+        extra = {
+            'lr': basic['lr'],
+            'time/epoch': seconds,
+            'time/sampling': self.sampling_seconds,
+            'memory/peak_rss_mb': peak_rss_mb(),  # up to this epoch
+            'kept_share': getattr(trainer.datamodule, 'kept_share', 100.0),  # %
+        }
+        if torch.cuda.is_available():
+            extra['memory/peak_gpu_mb'] = peak_gpu_mb()
         if hasattr(pl_module.model, 'temperature'):
             extra['temperature'] = pl_module.model.temperature
         trainer.logger.log_metrics(extra, step=epoch)

@@ -16,6 +16,7 @@ from torch_geometric.graphgym.imports import pl
 
 from graphgps_ext.loader.neighbor_loader import SamplingPlan, SparseNeighborLoader, full_batch, node_data
 from graphgps_ext.sampling import stream_key
+from graphgps_ext.transform.attention_graph import kept_share
 
 # Purposes of draws, so that no draw of one is a draw of another.
 TRAINING, EVALUATION, REPORT = range(3)
@@ -47,6 +48,7 @@ class WholeGraphData(pl.LightningDataModule):
 
     reload_every_n_epochs = 0
     report_draws = 1  # there is nothing to draw
+    kept_share = 100.0
 
     def __init__(self, data: Data) -> None:
         super().__init__()
@@ -84,6 +86,7 @@ class SampledData(pl.LightningDataModule):
         super().__init__()
         self.nodes = node_data(data)
         self.plan = plan
+        self.kept_share = kept_share(plan.graph, plan.layer_degrees, cfg.prep.num_virt_node)
         self.report_draws = cfg.spex.eval_draws
 
     def setup(self, stage: str) -> None:

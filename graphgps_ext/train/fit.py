@@ -19,7 +19,15 @@ from graphgps_ext.train.callbacks import SELECTION, BatchSeed, EpochRecord
 from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
 from graphgps_ext.train.metrics import best_metric, build_metrics, probabilities, targets
 from graphgps_ext.train.module import SPLITS, NodeClassifier
-from graphgps_ext.train.results import hyper_parameters, read_stats, start_run_dir, write_json
+from graphgps_ext.train.provenance import device_name, git_revision, versions
+from graphgps_ext.train.results import (
+    config_hash,
+    flat_config,
+    hyper_parameters,
+    read_stats,
+    start_run_dir,
+    write_json,
+)
 
 
 class AtomicCheckpointIO(pl.plugins.TorchCheckpointIO):
@@ -93,6 +101,9 @@ def fit(
         start_run_dir(cfg)
         set_printing()
         trainer.logger.log_hyperparams(hyper_parameters(cfg))  # hparams.yaml, which is written once
+        board = trainer.logger.experiment
+        board.add_text('config', f'```yaml\n{cfg.dump()}```')
+        board.add_scalar('params', params_count(model.model), 0)
     resume = folder / 'last.ckpt'
     with warnings.catch_warnings():
         # One batch an epoch, made where the graph lies: workers would only copy it.
@@ -151,6 +162,11 @@ def report(
         'peak_rss_mb': round(peak_rss_mb(), 1),
         'peak_gpu_mb': round(peak_gpu_mb(), 1),
         'device': str(device),
+        'device_name': device_name(device),
+        'num_nodes': data.num_nodes,
+        'versions': versions(),
+        'git_revision': git_revision(),
+        'config_hash': config_hash(flat_config(cfg)),
         **extra,
     }
     if trainer.is_global_zero:

@@ -22,7 +22,7 @@ from graphgps_ext.train.fit import fit, report
 from graphgps_ext.train.metrics import best_metric, num_outputs
 from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.results import read_stats
-from graphgps_ext.transform.attention_graph import kept_share
+from graphgps_ext.transform.attention_graph import EXPANDER
 from graphgps_ext.transform.batch import attention_graph_of
 
 
@@ -34,13 +34,18 @@ def build_model(data: Data) -> NodeClassifier:
     return NodeClassifier(cfg.share.dim_in, cfg.share.dim_out)
 
 
+def num_edges(data: Data) -> int:
+    """Number of graph and expander edges, without self-loops and virtual nodes."""
+    return int((data.attention_type <= EXPANDER).sum())
+
+
 @register_train('full_graph')
 def train_full_graph(data: Data) -> dict[str, Any]:
     """Any network of GraphGym on the whole graph in one batch (Exphormer and other baselines)."""
     datamodule = WholeGraphData(data)
     model = build_model(data)
     trainer = fit(model, datamodule)
-    return report(model, datamodule, data, trainer, kept_share=100.0)
+    return report(model, datamodule, data, trainer, kept_share=100.0, edges=num_edges(data))
 
 
 @register_train('spexphormer_estimator')
@@ -51,7 +56,8 @@ def train_estimator(data: Data) -> dict[str, Any]:
     select_from = cfg.spex.temperature_hold if cfg.spex.select_after_hold else 0
     trainer = fit(model, datamodule, select_from=select_from, callbacks=(TemperatureSchedule(),))
     dump_scores(model, datamodule.graph)
-    return report(model, datamodule, data, trainer, kept_share=100.0, temperature=model.model.temperature)
+    extra = {'edges': num_edges(data), 'temperature': model.model.temperature}
+    return report(model, datamodule, data, trainer, kept_share=100.0, **extra)
 
 
 @torch.no_grad()
@@ -97,9 +103,9 @@ def train_spexphormer(data: Data) -> dict[str, Any]:
     datamodule = SampledData(data, plan)
     model = build_model(data)
     trainer = fit(model, datamodule)
-    share = kept_share(plan.graph, plan.layer_degrees, cfg.prep.num_virt_node)
-    extra = {'kept_share': round(share, 2), 'scores': None if path is None else str(path)}
-    return report(model, datamodule, data, trainer, **extra)
+    share = datamodule.kept_share
+    extra = {'edges': round(share / 100 * num_edges(data)), 'scores': None if path is None else str(path)}
+    return report(model, datamodule, data, trainer, kept_share=round(share, 2), **extra)
 
 
 def estimator_dir() -> Path:

@@ -9,6 +9,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import shutil
@@ -26,16 +27,16 @@ SPLITS = ('train', 'val', 'test')
 # computes.
 PLACE_KEYS = (
     'accelerator', 'devices', 'num_threads', 'num_workers', 'print', 'out_dir', 'run_dir', 'cfg_dest',
-    'dataset.dir', 'train.overwrite', 'train.auto_resume', 'tensorboard_each_run', 'tensorboard_agg',
-    'gpu_mem', 'params', 'share', 'dataset.edge_dim', 'run_multiple_splits', 'gt.attention_impl', 'view_emb',
-    'benchmark',
+    'dataset.dir', 'train.overwrite', 'train.run_id', 'train.auto_resume', 'tensorboard_each_run',
+    'tensorboard_agg', 'gpu_mem', 'params', 'share', 'dataset.edge_dim', 'run_multiple_splits',
+    'gt.attention_impl', 'view_emb', 'benchmark',
 )  # fmt: skip
 
 
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.tmp')
+    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')  # runs of one config may end together
     temporary.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
     os.replace(temporary, path)
 
@@ -73,11 +74,12 @@ def drop_stats_from(run_dir: Path, epoch: int) -> None:
             os.replace(temporary, path)
 
 
-def _flat(node: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+def flatten(node: dict[str, Any], prefix: str = '') -> dict[str, Any]:
+    """A tree of groups as one level of dotted keys."""
     out: dict[str, Any] = {}
     for key, value in node.items():
         if isinstance(value, dict):
-            out.update(_flat(value, f'{prefix}{key}.'))
+            out.update(flatten(value, f'{prefix}{key}.'))
         else:
             out[f'{prefix}{key}'] = list(value) if isinstance(value, tuple) else value
     return out
@@ -85,11 +87,22 @@ def _flat(node: dict[str, Any], prefix: str = '') -> dict[str, Any]:
 
 def flat_config(cfg: CfgNode) -> dict[str, Any]:
     """The config as one level of dotted keys."""
-    return _flat(yaml.safe_load(cfg.dump()))
+    return flatten(yaml.safe_load(cfg.dump()))
 
 
 def _what_it_computes(flat: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in flat.items() if k not in PLACE_KEYS and k.split('.')[0] not in PLACE_KEYS}
+
+
+def config_hash(flat: dict[str, Any]) -> str:
+    """Twelve hexadecimal digits that runs share which differ only in seed, split and place.
+
+    Args:
+        flat: of :func:`flat_config`.
+    """
+    varied = ('seed', 'dataset.split_index', 'dataset.split_seed')
+    kept = {key: value for key, value in _what_it_computes(flat).items() if key not in varied}
+    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def hyper_parameters(cfg: CfgNode) -> dict[str, Any]:
@@ -107,7 +120,7 @@ def _changed_keys(cfg: CfgNode) -> list[str]:
     stored = Path(cfg.run_dir) / 'config.yaml'
     if not stored.is_file():
         return []
-    old = _what_it_computes(_flat(yaml.safe_load(stored.read_text(encoding='utf-8'))))
+    old = _what_it_computes(flatten(yaml.safe_load(stored.read_text(encoding='utf-8'))))
     new = _what_it_computes(flat_config(cfg))
     changed = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
     return [f'  {k}: {old.get(k)!r} there, {new.get(k)!r} now' for k in changed]

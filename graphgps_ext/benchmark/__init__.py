@@ -1,0 +1,1 @@
+"""Many configs, one table: plans runs, carries them out, collects and shows them. See run/benchmark.py."""

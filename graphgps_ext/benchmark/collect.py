@@ -1,0 +1,196 @@
+"""Run folders → one tidy table: a row for each model, data set, split and seed."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from graphgps_ext.benchmark.errors import BenchmarkError
+from graphgps_ext.benchmark.execute import TIMING
+from graphgps_ext.benchmark.names import Name, name_of_result
+from graphgps_ext.benchmark.plan import RECORD
+from graphgps_ext.train.results import SPLITS, config_hash, flatten
+
+KEY = ['dataset', 'model', 'split', 'seed']
+NEEDED = [*KEY, 'metric', 'test']
+# Column → what stands in it, in the order of the file. `train`, `val` and `test` are the metric named
+# `metric` at the best epoch by validation; other metrics of a task follow as `test_<name>` and so on.
+COLUMNS = {
+    'dataset': 'data set, as in the name of the config file',
+    'model': 'model, as in the folder or the name of the config file',
+    'split': 'split index, or the seed of a random split',
+    'seed': 'seed of the run',
+    'metric': 'name of the metric',
+    'train': 'metric on the training nodes',
+    'val': 'metric on the validation nodes',
+    'test': 'metric on the test nodes',
+    'best_epoch': 'epoch with the best validation metric, from 0',
+    'epochs': 'number of epochs trained',
+    'params': 'number of parameters',
+    'seconds_per_epoch': 'median over epochs, evaluation included',
+    'seconds_total': 'sum over epochs',
+    'peak_rss_mb': 'peak resident memory of the process, 10^6 bytes, libraries included',
+    'peak_gpu_mb': 'peak of GPU allocations, 10^6 bytes',
+    'stage_1_seconds': 'seconds_total of the estimator whose scores were used',
+    'stage_1_peak_rss_mb': 'its peak_rss_mb',
+    'stage_1_peak_gpu_mb': 'its peak_gpu_mb',
+    'edges': 'graph and expander edges used per layer, mean over layers',
+    'kept_share': 'that as a share of all of them, in %',
+    'num_nodes': 'number of nodes',
+    'batch_size': 'seed nodes per batch; empty: full batch',
+    'device': 'device',
+    'device_name': 'its name',
+    'jobs': 'number of runs that ran side by side',
+    'python': 'version',
+    'torch': 'version',
+    'torch_geometric': 'version',
+    'graphgps_ext': 'version',
+    'git_revision': 'revision of this code; -dirty: with changes',
+    'config_hash': 'equal for runs that differ only in seed and split',
+    'config_file': 'config file',
+}
+TEXTS = ['dataset', 'model', 'metric', 'device', 'device_name', 'python', 'torch', 'torch_geometric']
+TEXTS += ['graphgps_ext', 'git_revision', 'config_hash', 'config_file']
+
+
+def collect(places: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of all finished runs below folders and in CSV files, and what a user should know about them.
+
+    Of rows with equal data set, model, split and seed that of the last place stays.
+
+    Raises:
+        BenchmarkError: if a place is not there or a CSV lacks columns without which it says nothing.
+    """
+    frames, notes = [], []
+    for place in places:
+        if place.is_dir():
+            frame, told = _of_folder(place)
+        elif place.is_file():
+            frame, told = read_csv(place)
+        else:
+            raise BenchmarkError(f'there is no folder or CSV file {place}')
+        frames.append(frame)
+        notes += told
+    frames = [frame for frame in frames if len(frame)]
+    if not frames:
+        return tidy(pd.DataFrame(columns=list(COLUMNS))), notes
+    rows = pd.concat(frames, ignore_index=True)
+    return tidy(rows.drop_duplicates(KEY, keep='last')), notes
+
+
+def _of_folder(folder: Path) -> tuple[pd.DataFrame, list[str]]:
+    rows, notes, unfinished = [], [], 0
+    for config in sorted(folder.rglob('config.yaml')):
+        run_dir = config.parent
+        if not (run_dir / 'summary.json').is_file():
+            unfinished += (run_dir / 'train').is_dir()
+            continue
+        try:
+            rows.append(row_of(run_dir))
+        except (ValueError, KeyError, OSError, yaml.YAMLError) as error:
+            notes.append(f'{run_dir} cannot be read and is left out ({type(error).__name__}: {error})')
+    if unfinished:
+        notes.append(f'{unfinished} runs in {folder} are not finished and left out')
+    return tidy(pd.DataFrame(rows, columns=None if rows else list(COLUMNS))), notes
+
+
+def row_of(run_dir: Path) -> dict[str, Any]:
+    """The row of a finished run."""
+    summary = json.loads((run_dir / 'summary.json').read_text(encoding='utf-8'))
+    flat = flatten(yaml.safe_load((run_dir / 'config.yaml').read_text(encoding='utf-8')))
+    fixed = flat['dataset.split_mode'] == 'standard'
+    name, file = _named(run_dir, flat['dataset.name'])
+    metric = summary['metric']
+    row: dict[str, Any] = {column: summary.get(column) for column in COLUMNS}
+    row |= {
+        'dataset': name.dataset,
+        'model': name.model,
+        'split': flat['dataset.split_index' if fixed else 'dataset.split_seed'],
+        'batch_size': None if flat['train.sampler'] == 'full_batch' else flat['train.batch_size'],
+        'jobs': _json(run_dir / TIMING).get('jobs'),
+        'config_hash': config_hash(flat),
+        'config_file': file,
+        **summary.get('versions', {}),
+        **{split: summary[split][metric] for split in SPLITS},
+        **_stage_1(run_dir, summary.get('scores')),
+    }
+    others = {f'{s}_{k}': v for s in SPLITS for k, v in summary[s].items() if k not in (metric, 'loss')}
+    return row | dict(sorted(others.items()))
+
+
+def _named(run_dir: Path, dataset_name: str) -> tuple[Name, str | None]:
+    record = _json(run_dir.parent / RECORD)
+    if record:
+        return Name(record['dataset'], record['model']), record['config_file']
+    return name_of_result(run_dir.parent.name, dataset_name), None
+
+
+def _stage_1(run_dir: Path, scores: str | None) -> dict[str, Any]:
+    """What the estimator cost whose scores were used; also if both were moved together."""
+    if scores is None:
+        return {}
+    stage_1 = Path(scores).parent
+    moved = run_dir.parent.parent / stage_1.parent.name / stage_1.name
+    summary = _json(stage_1 / 'summary.json') or _json(moved / 'summary.json')
+    named = {'stage_1_seconds': 'seconds_total'}
+    named |= {f'stage_1_{key}': key for key in ('peak_rss_mb', 'peak_gpu_mb')}
+    return {column: summary.get(key) for column, key in named.items()}
+
+
+def _json(path: Path) -> dict[str, Any]:
+    """The content of a JSON file; nothing if there is none."""
+    return json.loads(path.read_text(encoding='utf-8')) if path.is_file() else {}
+
+
+def read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
+    """The rows of a `results.csv`, and a note about columns which that of an older version lacks.
+
+    Raises:
+        BenchmarkError: if it is no such table.
+    """
+    try:
+        frame = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, 'string'))
+    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
+        raise BenchmarkError(f'{path} is no table ({error}); nothing was changed') from None
+    if lacking := [column for column in NEEDED if column not in frame]:
+        raise BenchmarkError(
+            f'{path} cannot be used: it lacks the columns {", ".join(lacking)}. Add them, or move the file '
+            f'away; nothing was changed'
+        )
+    missing = [column for column in COLUMNS if column not in frame]
+    notes = [f'{path} is of an older version, without {", ".join(missing)}: left empty'] if missing else []
+    return tidy(frame), notes
+
+
+def tidy(frame: pd.DataFrame) -> pd.DataFrame:
+    """Columns and rows in order, with types that know of missing values."""
+    others = [column for column in frame if column not in COLUMNS]
+    frame = frame.reindex(columns=[*COLUMNS, *others]).convert_dtypes()
+    frame = frame.astype({column: 'string' for column in TEXTS})
+    return frame.sort_values(KEY, ignore_index=True)
+
+
+def write_csv(frame: pd.DataFrame, path: Path) -> None:
+    """Writes the table whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    frame.to_csv(temporary, index=False)
+    os.replace(temporary, path)
+
+
+def write_parquet(frame: pd.DataFrame, path: Path) -> str | None:
+    """Writes the table as Parquet; without pyarrow it says how to get it."""
+    try:
+        import pyarrow  # noqa: F401
+    except ImportError:
+        return f'{path} was not written, it needs pyarrow: pip install "graphgps_ext[benchmark]"'
+    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
+    frame.to_parquet(temporary, index=False)
+    os.replace(temporary, path)
+    return None

@@ -1,0 +1,181 @@
+"""Config files as a set of configs to compare: found, expanded by a grid, joined with their estimators."""
+
+from __future__ import annotations
+
+import glob
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from yacs.config import CfgNode
+
+from graphgps_ext.benchmark.errors import BenchmarkError
+from graphgps_ext.benchmark.grid import Setting, label
+from graphgps_ext.benchmark.names import Name, name_of
+from graphgps_ext.config.check import ConfigError
+from graphgps_ext.config.load import load_config
+
+SUFFIXES = ('.yaml', '.yml')
+# What both stages need to have in common: a grid over these makes an estimator for each value.
+SHARED_KEYS = ('dataset.', 'prep.', 'gt.layers')
+
+
+@dataclass(frozen=True)
+class Config:
+    """One config to run with several seeds and splits.
+
+    Args:
+        name: its data set and model; of a grid, with the values.
+        source: the file of the user.
+        overrides: key, value, key, value, ... on top of the file.
+        cfg: the resolved config.
+        estimator: the config of its stage 1, if it needs one that is to be trained.
+    """
+
+    name: Name
+    source: Path
+    overrides: tuple[str, ...]
+    cfg: CfgNode = field(compare=False, repr=False)
+    estimator: Config | None = None
+
+
+def find_files(arguments: Sequence[str]) -> list[Path]:
+    """The config files that files, folders and patterns name, each once.
+
+    Raises:
+        BenchmarkError: naming every argument that names none.
+    """
+    found: dict[Path, Path] = {}
+    missing = []
+    for argument in arguments:
+        path = Path(argument)
+        if path.is_dir():
+            files = sorted(file for file in path.rglob('*') if file.suffix in SUFFIXES)
+        else:
+            files = [path] if path.is_file() else sorted(map(Path, glob.glob(argument)))
+        if not files:
+            missing.append(f'  {argument}{": a folder without *.yaml" if path.is_dir() else ""}')
+        for file in files:
+            found.setdefault(file.resolve(), file)
+    if missing:
+        raise BenchmarkError('there are no config files by these names:\n' + '\n'.join(missing))
+    if not found:
+        raise BenchmarkError('a benchmark needs config files or folders of them, got none')
+    return list(found.values())
+
+
+def resolve(path: Path, overrides: Sequence[str]) -> CfgNode:
+    """A config with all defaults, checked."""
+    cfg = CfgNode()
+    load_config(cfg, path, overrides)
+    return cfg
+
+
+def read_configs(
+    files: Sequence[Path], overrides: Sequence[str] = (), grid: Sequence[tuple[Setting, ...]] = ()
+) -> list[Config]:
+    """All configs of the set, estimators before those that need them.
+
+    An estimator that a config names is found and added where it is not among `files`. It is expanded by what
+    the stages share only; every other config by the whole grid.
+
+    Args:
+        files: the config files.
+        overrides: key, value, ... for all of them.
+        grid: combinations of settings; none: the files as they are.
+
+    Raises:
+        BenchmarkError: listing what cannot be loaded, found, or kept apart.
+    """
+    needed = _estimator_files(files, overrides)
+    estimators: dict[tuple[Name, Path], Config] = {}
+    configs: list[Config] = []
+    problems: list[str] = []
+    for file in files:
+        if file.resolve() in {path.resolve() for path in needed.values()}:
+            continue
+        for settings in grid or [()]:
+            try:
+                estimator = None
+                if file in needed:
+                    shared = tuple(s for s in settings if s.key.startswith(SHARED_KEYS))
+                    estimator = _config(needed[file], overrides, shared)
+                    estimator = estimators.setdefault((estimator.name, estimator.source.resolve()), estimator)
+                configs.append(_config(file, overrides, settings, estimator))
+            except ConfigError as error:
+                problems.append(str(error))
+    if problems:
+        raise BenchmarkError('\n'.join(dict.fromkeys(problems)))
+    _check_apart([*estimators.values(), *configs])
+    return [*estimators.values(), *configs]
+
+
+def _config(
+    source: Path, overrides: Sequence[str], settings: tuple[Setting, ...], estimator: Config | None = None
+) -> Config:
+    texts = [(s.key, s.value if isinstance(s.value, str) else repr(s.value)) for s in settings]
+    all_overrides = [*overrides, *(text for pair in texts for text in pair)]
+    name = name_of(source, resolve(source, overrides).dataset.name)
+    if settings:
+        name = Name(name.dataset, f'{name.model}-{label(settings)}')
+    if estimator is not None:
+        if estimator.name.dataset != name.dataset:
+            raise ConfigError(
+                f'{source} and its estimator {estimator.source} need names that begin with the same data set'
+            )
+        all_overrides += ['spex.estimator', estimator.name.model]
+    return Config(name, source, tuple(all_overrides), resolve(source, all_overrides), estimator)
+
+
+def _estimator_files(files: Sequence[Path], overrides: Sequence[str]) -> dict[Path, Path]:
+    """For each file of stage 2 that names an estimator to be trained, the file of that."""
+    found: dict[Path, Path] = {}
+    problems = []
+    for file in files:
+        try:
+            cfg = resolve(file, overrides)
+            if cfg.train.mode == 'spexphormer' and cfg.spex.strategy != 'uniform':
+                path = _estimator_file(file, cfg.spex.estimator, files)
+                found |= {} if path is None else {file: path}
+        except (ConfigError, BenchmarkError) as error:
+            problems.append(str(error))
+    if problems:
+        raise BenchmarkError('\n'.join(problems))
+    return found
+
+
+def _estimator_file(file: Path, named: str, files: Sequence[Path]) -> Path | None:
+    """The config file of the estimator; None if `named` is a folder of results, which is taken as it is."""
+    if len(Path(named).parts) > 1:
+        if not any(Path(named).glob('*/scores')):
+            raise BenchmarkError(
+                f'{file}: spex.estimator {named} needs to be a stage-1 result, has no scores'
+            )
+        return None
+    beside = sorted(file.parent.parent.glob(f'*/{named}.yaml'))
+    candidates = [f for f in files if f.stem == named] + beside
+    own = file.resolve().parent.name
+    # Its own folder first, then the one whose name its own begins with: SpexphormerUniform has Spexphormer's.
+    fitting = [path for path in candidates if own.startswith(path.resolve().parent.name)]
+    if fitting:
+        return max(fitting, key=lambda path: len(path.resolve().parent.name))
+    distinct = {path.resolve(): path for path in candidates}
+    if len(distinct) == 1:
+        return next(iter(distinct.values()))
+    what = 'none' if not distinct else 'several: ' + ', '.join(map(str, distinct.values()))
+    raise BenchmarkError(
+        f'{file} names spex.estimator {named}: its config {named}.yaml was looked for among the configs, '
+        f'beside the file and in the folders beside that, found {what}'
+    )
+
+
+def _check_apart(configs: Iterable[Config]) -> None:
+    seen: dict[str, Config] = {}
+    for config in configs:
+        key = str(config.name).lower()  # some disks do not tell case apart
+        other = seen.setdefault(key, config)
+        if other is not config:
+            raise BenchmarkError(
+                f'two configs would write to one place, {config.name}:\n  {other.source}\n  {config.source}\n'
+                f'Rename one of the files (<data set>-<model>.yaml), or run them with different --out.'
+            )

@@ -1,0 +1,152 @@
+"""Figures of a benchmark: what accuracy costs, as PNG files and in TensorBoard."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import matplotlib
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from torch.utils.tensorboard import SummaryWriter
+
+from graphgps_ext.benchmark.compare import summarize
+from graphgps_ext.benchmark.labels import label_points
+
+LOG_FROM = 5.0  # an axis is logarithmic if its largest value is this many times the smallest
+# Name of the figure → column of `summarize`, label of its axis.
+AGAINST = {
+    'memory': ('memory', '{device} memory, peak of training [MB]'),
+    'time': ('seconds_all', 'training time, both stages [s]'),
+    'edges': ('kept_share', 'graph and expander edges kept per layer [%]'),
+}
+
+
+def model_colors(models: list[str]) -> dict[str, tuple[float, ...]]:
+    """A colour for each model, the same in all figures of a benchmark."""
+    wheel = matplotlib.colormaps['tab10' if len(models) <= 10 else 'tab20'].colors  # type: ignore[attr-defined]
+    return {model: wheel[number % len(wheel)] for number, model in enumerate(sorted(models))}
+
+
+def make_figures(frame: pd.DataFrame) -> dict[str, Figure]:
+    """All figures that the rows allow, by name: `<data set>-accuracy-<cost>` and `<data set>-batch-size`.
+
+    Args:
+        frame: the tidy table.
+    """
+    summary = summarize(frame)
+    colors = model_colors(list(set(summary['model'])))
+    figures = {}
+    for dataset, rows in summary.groupby('dataset', sort=False):
+        gpu = (rows['peak_gpu_mb'].fillna(0) > 0).all()
+        rows = rows.assign(memory=rows['peak_gpu_mb' if gpu else 'peak_rss_mb'])
+        for name, (column, axis) in AGAINST.items():
+            known = rows.dropna(subset=[column])
+            if len(known):
+                label = axis.format(device='GPU' if gpu else 'process')
+                figures[f'{dataset}-accuracy-{name}'] = _accuracy_against(known, column, label, colors)
+        families = batch_families(rows)
+        if families:
+            figures[f'{dataset}-batch-size'] = _batch_size(families, gpu)
+    return figures
+
+
+def _accuracy_against(
+    rows: pd.DataFrame, column: str, label: str, colors: dict[str, tuple[float, ...]]
+) -> Figure:
+    figure = Figure(figsize=(7, 5), layout='constrained')
+    axes = figure.add_subplot()
+    for row in rows.itertuples():
+        x = getattr(row, column)
+        axes.errorbar(x, row.mean, yerr=row.std, fmt='o', color=colors[row.model], capsize=3, markersize=6)
+    _scale(axes, rows[column])
+    axes.set_xlabel(label)
+    axes.set_ylabel(f'test {rows["metric"].iloc[0]}, mean ± std of {_runs(rows["runs"])}')
+    axes.set_title(rows['dataset'].iloc[0])
+    axes.grid(alpha=0.3)
+    axes.spines[['top', 'right']].set_visible(False)
+    axes.margins(0.1)
+    points = [(getattr(row, column), row.mean) for row in rows.itertuples()]
+    label_points(axes, points, list(rows['model']), [colors[model] for model in rows['model']])
+    return figure
+
+
+def _runs(counts: pd.Series) -> str:
+    low, high = counts.min(), counts.max()
+    return f'{high} run{"s"[: high > 1]}' if low == high else f'{low}–{high} runs'
+
+
+def _scale(axes: Axes, values: pd.Series) -> None:
+    if values.min() > 0 and values.max() / values.min() >= LOG_FROM:
+        axes.set_xscale('log')
+    else:
+        axes.set_xlim(left=0) if values.min() >= 0 else None
+
+
+def batch_families(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
+    """Rows of `summarize` of one data set that differ in the batch size, by the name that they share.
+
+    A grid over `train.batch_size` with alias `batch` names its models `<model>-batch=<size>`.
+    """
+    known = rows.dropna(subset=['batch_size'])
+    families: dict[str, list[pd.Series]] = {}
+    for _, row in known.iterrows():
+        shared = re.sub(rf'-[^-=]+={row["batch_size"]:.0f}(?=-|$)', '', row['model'])
+        families.setdefault(shared, []).append(row)
+    frames = {name: pd.DataFrame(found).sort_values('batch_size') for name, found in families.items()}
+    return {name: frame for name, frame in frames.items() if frame['batch_size'].nunique() > 1}
+
+
+def _batch_size(families: dict[str, pd.DataFrame], gpu: bool) -> Figure:
+    """Time, memory and accuracy against the number of seed nodes per batch."""
+    figure = Figure(figsize=(11, 3.6), layout='constrained')
+    columns = {
+        'seconds_per_epoch': 'time per epoch [s]',
+        'memory': f'{"GPU" if gpu else "process"} memory, peak of training [MB]',
+        'mean': 'test metric',
+    }
+    colors = model_colors(list(families))
+    for axes, (column, label) in zip(figure.subplots(1, 3), columns.items(), strict=True):
+        for name, rows in families.items():
+            spread = rows['std'] if column == 'mean' else None
+            axes.errorbar(
+                rows['batch_size'],
+                rows[column],
+                yerr=spread,
+                marker='o',
+                color=colors[name],
+                label=name,
+                capsize=3,
+            )
+        axes.set_xscale('log', base=2)
+        axes.set_xlabel('seed nodes per batch')
+        axes.set_ylabel(label)
+        axes.grid(alpha=0.3)
+        axes.spines[['top', 'right']].set_visible(False)
+    axes.legend(frameon=False)
+    return figure
+
+
+def write_figures(frame: pd.DataFrame, folder: Path, text: str) -> list[Path]:
+    """Writes every figure as PNG, and all with the table into TensorBoard events, in place of older ones.
+
+    Args:
+        frame: the tidy table.
+        folder: of the figures; made if absent.
+        text: the table in Markdown.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    for old in folder.glob('events.out.tfevents.*'):
+        old.unlink()
+    written = []
+    with SummaryWriter(str(folder)) as board:
+        board.add_text('table', text)
+        for name, figure in make_figures(frame).items():
+            path = folder / f'{name}.png'
+            temporary = folder / f'.{name}.png.tmp'
+            figure.savefig(temporary, format='png', dpi=150)
+            temporary.replace(path)
+            board.add_figure(name, figure)
+            written.append(path)
+    return written

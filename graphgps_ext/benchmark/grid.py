@@ -1,0 +1,95 @@
+"""GraphGym's grid files: which keys of a config take which values.
+
+# key alias values; an empty line starts another grid, and all grids are united
+gt.layers layers [2,4]
+optim.base_lr lr [0.01,0.001]
+"""
+
+from __future__ import annotations
+
+import ast
+import itertools
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from graphgps_ext.benchmark.errors import BenchmarkError
+
+FORMAT = 'key alias [value,value,...], with no spaces but between the three'
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One key with one of its values, and the short name that it has in names of runs."""
+
+    key: str
+    alias: str
+    value: Any
+
+    def __str__(self) -> str:
+        return f'{self.alias}={str(self.value).strip("[]").replace(" ", "").replace("/", "_")}'
+
+
+def read_grid(path: Path) -> list[tuple[Setting, ...]]:
+    """All combinations of a grid file, the last line varying fastest.
+
+    Raises:
+        BenchmarkError: if there is no such file, or naming each line that is broken.
+    """
+    if not path.is_file():
+        raise BenchmarkError(f'there is no grid file {path} (--grid)')
+    blocks: list[list[list[Setting]]] = [[]]
+    problems = []
+    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
+        text = line.strip()
+        if text.startswith('#'):
+            continue
+        if not text:
+            blocks.append([])
+            continue
+        choices = _choices(text)
+        if isinstance(choices, str):
+            problems.append(f'  line {number}: {text}\n    {choices}')
+        else:
+            blocks[-1].append(choices)
+    if problems:
+        raise BenchmarkError(f'{path} has broken lines; each needs {FORMAT}:\n' + '\n'.join(problems))
+    combinations = [combination for block in blocks if block for combination in itertools.product(*block)]
+    if not combinations:
+        raise BenchmarkError(f'{path} has no line of values; each needs {FORMAT}')
+    _check_distinct(combinations, path)
+    return combinations
+
+
+def _choices(text: str) -> list[Setting] | str:
+    """The settings of one line, or what is wrong with it."""
+    parts = text.split()
+    if len(parts) != 3:
+        return f'it needs 3 parts, got {len(parts)}'
+    key, alias, listed = parts
+    try:
+        values = ast.literal_eval(listed)
+    except (ValueError, SyntaxError):
+        return f'the values need to be a list of numbers or quoted texts, got {listed}'
+    if not isinstance(values, list) or not values:
+        return f'the values need to be a list with at least one value, got {listed}'
+    return [Setting(key, alias, value) for value in values]
+
+
+def _check_distinct(combinations: list[tuple[Setting, ...]], path: Path) -> None:
+    seen: set[str] = set()
+    for combination in combinations:
+        name = label(combination)
+        if name in seen:
+            raise BenchmarkError(
+                f'{path} makes {name} twice: no value may be repeated, and keys need different aliases'
+            )
+        keys = [setting.key for setting in combination]
+        if len({*keys}) < len(keys):
+            raise BenchmarkError(f'{path} sets a key twice in one grid: {", ".join(sorted(keys))}')
+        seen.add(name)
+
+
+def label(settings: tuple[Setting, ...]) -> str:
+    """What a combination adds to the name of a config, as GraphGym writes it: `layers=4-lr=0.01`."""
+    return '-'.join(map(str, settings))

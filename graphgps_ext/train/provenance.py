@@ -1,0 +1,48 @@
+"""What a result was made with: versions, git revision, device."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import torch
+
+PACKAGES = ('torch', 'torch_geometric', 'graphgps_ext')
+
+
+def versions() -> dict[str, str]:
+    """Of Python and of what computes; a package that runs uninstalled is called so."""
+    found = {'python': platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = 'not installed'
+    found['torch'] = torch.__version__  # with its build: +cpu, +cu130
+    return found
+
+
+def git_revision() -> str | None:
+    """Revision of this code, `-dirty` if tracked files differ from it; None outside a repository."""
+    folder = Path(__file__).resolve().parent
+    try:
+        told = subprocess.run(
+            ['git', 'describe', '--always', '--dirty', '--exclude=*'],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip() or None
+
+
+def device_name(device: torch.device) -> str:
+    """The GPU by its name, a CPU by its number of threads."""
+    if device.type == 'cuda':
+        return torch.cuda.get_device_name(device)
+    return f'{device.type}, {torch.get_num_threads()} threads'
