@@ -33,8 +33,8 @@ setup(
         # Never needed: PyG's scatter uses it where it is installed. Needs torch at build time:
         # pip install torch-scatter --no-build-isolation
         'scatter': ['torch-scatter>=2.1.2'],
-        # results.parquet of run/benchmark.py. Not required: pandas imports it wherever it is, which adds 40 MB
-        # to the memory of every run.
+        # Writes results.parquet of run/benchmark.py. Not required: pandas imports it wherever it is, which
+        # adds 40 MB to the memory of every run.
         'benchmark': ['pyarrow>=18'],
         'dev': [
             'pyarrow>=18',

@@ -10,6 +10,7 @@ import warnings
 from collections.abc import Sequence
 from pathlib import Path
 
+from graphgps_ext.benchmark.compare import run_count
 from graphgps_ext.benchmark.configs import SUFFIXES, Config, find_files, read_configs
 from graphgps_ext.benchmark.devices import Device, places
 from graphgps_ext.benchmark.errors import BenchmarkError
@@ -114,7 +115,7 @@ def describe(runs: Sequence[Run], done: set[str], out: Path, where: Sequence[Dev
     devices = ', '.join(dict.fromkeys(device.name for device in where))
     of = '' if part == '1/1' else f' (shard {part})'
     text = (
-        f'{len(runs)} runs{of}: {len(models)} models ({", ".join(models)}) on {", ".join(datasets)}. '
+        f'{run_count(len(runs))}{of}: {len(models)} models ({", ".join(models)}) on {", ".join(datasets)}. '
         f'{len(done)} done before, {len(runs) - len(done)} to do on {devices}, {len(where)} at a time. '
         f'Results: {out}. To watch: tensorboard --logdir {out}'
     )
@@ -129,7 +130,7 @@ def conclude(outcome: Outcome, out: Path) -> int:
     except BenchmarkError as error:
         print(f'\n{error}')
     if outcome.failed:
-        print(f'\n{len(outcome.failed)} runs failed:', file=sys.stderr)
+        print(f'\n{run_count(len(outcome.failed))} failed:', file=sys.stderr)
         for name, reason in outcome.failed.items():
             print(f'  {name}: {reason}', file=sys.stderr)
     if outcome.interrupted or outcome.failed:

@@ -57,6 +57,7 @@ COLUMNS = {
 }
 TEXTS = ['dataset', 'model', 'metric', 'device', 'device_name', 'python', 'torch', 'torch_geometric']
 TEXTS += ['graphgps_ext', 'git_revision', 'config_hash', 'config_file']
+WHOLE = ['split', 'seed', 'best_epoch', 'epochs', 'params', 'edges', 'num_nodes', 'batch_size', 'jobs']
 
 
 def collect(places: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
@@ -163,16 +164,21 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
             f'{path} cannot be used: it lacks the columns {", ".join(lacking)}. Add them, or move the file '
             f'away; nothing was changed'
         )
+    try:
+        rows = tidy(frame)
+    except (ValueError, TypeError) as error:
+        raise BenchmarkError(f'{path} has a value of the wrong kind ({error}); nothing was changed') from None
     missing = [column for column in COLUMNS if column not in frame]
     notes = [f'{path} is of an older version, without {", ".join(missing)}: left empty'] if missing else []
-    return tidy(frame), notes
+    return rows, notes
 
 
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     """Columns and rows in order, with types that know of missing values."""
     others = [column for column in frame if column not in COLUMNS]
-    frame = frame.reindex(columns=[*COLUMNS, *others]).convert_dtypes()
-    frame = frame.astype({column: 'string' for column in TEXTS})
+    types = dict.fromkeys(TEXTS, 'string') | dict.fromkeys(WHOLE, 'Int64')
+    frame = frame.reindex(columns=[*COLUMNS, *others])
+    frame = frame.astype({column: types.get(column, 'Float64') for column in frame})
     return frame.sort_values(KEY, ignore_index=True)
 
 

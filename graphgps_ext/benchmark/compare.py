@@ -87,3 +87,8 @@ def paired_p(first: pd.Series, second: pd.Series) -> float:
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)  # of differences that are all alike
         return float(ttest_rel(first, second).pvalue)
+
+
+def run_count(number: int) -> str:
+    """`1 run`, `5 runs`."""
+    return f'{number} run' if number == 1 else f'{number} runs'

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
-from graphgps_ext.benchmark.compare import summarize
+from graphgps_ext.benchmark.compare import run_count, summarize
 from graphgps_ext.benchmark.labels import label_points
 
 LOG_FROM = 5.0  # an axis is logarithmic if its largest value is this many times the smallest
@@ -74,7 +74,7 @@ def _accuracy_against(
 
 def _runs(counts: pd.Series) -> str:
     low, high = counts.min(), counts.max()
-    return f'{high} run{"s"[: high > 1]}' if low == high else f'{low}–{high} runs'
+    return run_count(high) if low == high else f'{low}–{high} runs'
 
 
 def _scale(axes: Axes, values: pd.Series) -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 import pandas as pd
 
-from graphgps_ext.benchmark.compare import LEVEL, summarize
+from graphgps_ext.benchmark.compare import LEVEL, run_count, summarize
 
 
 @dataclass(frozen=True)
@@ -73,9 +73,7 @@ def overview(summary: pd.DataFrame, style: Style) -> pd.DataFrame:
         cell = result_cell(row, style)
         if row.runs != usual[row.dataset]:
             cell += f' ({row.runs})'
-        head = style.text(
-            f'{row.dataset} ({row.metric}, {usual[row.dataset]} run{"s"[: usual[row.dataset] > 1]})'
-        )
+        head = style.text(f'{row.dataset} ({row.metric}, {run_count(usual[row.dataset])})')
         rows.setdefault(style.text(row.model), {})[head] = cell
     table = pd.DataFrame.from_dict(rows, orient='index').fillna(style.missing)
     return table.rename_axis('model').reset_index()

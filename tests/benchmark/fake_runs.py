@@ -1,0 +1,105 @@
+"""Configs and results of a benchmark without training: files as the user and run/main.py would write them."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from graphgps_ext.benchmark.configs import find_files, read_configs
+from graphgps_ext.benchmark.plan import Run, plan_runs
+
+GRID = {'format': 'grid', 'name': 'minesweeper', 'grid_side': 12, 'split_mode': 'random'}
+GRID |= {'split': [0.5, 0.25, 0.25]}
+ACTOR = {'format': 'PyG-Actor', 'name': 'actor'}
+BASE: dict[str, Any] = {'gt': {'layers': 2, 'dim_hidden': 8, 'n_heads': 1}, 'gnn': {'dim_inner': 8}}
+OF_MODE: dict[str, dict[str, Any]] = {
+    'full_graph': {'model': {'type': 'spex_exphormer'}},
+    'spexphormer_estimator': {'model': {'type': 'spex_estimator'}},
+    'spexphormer': {
+        'model': {'type': 'spexphormer'},
+        'gnn': {'dim_inner': 8, 'head': 'spex_seed_node'},
+        'spex': {'layer_degrees': [3, 2], 'estimator': 'actor-estimator'},
+    },
+}
+VERSIONS = {'python': '3.11.7', 'torch': '2.13.0+cpu', 'torch_geometric': '2.8.1', 'graphgps_ext': '0.1.0'}
+
+
+def write_config(path: Path, mode: str = 'full_graph', **groups: dict[str, Any]) -> Path:
+    """A config file on Actor (`dataset=GRID` for the grid) that passes all checks."""
+    tree = {'dataset': dict(ACTOR), 'train': {'mode': mode}} | BASE | OF_MODE[mode]
+    for group, values in groups.items():
+        tree[group] = values if group == 'dataset' else {**tree.get(group, {}), **values}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(tree))
+    return path
+
+
+def write_pair(folder: Path, model: str = 'Spexphormer') -> tuple[Path, Path]:
+    """Both stages in one folder, as the package ships them."""
+    first = write_config(folder / model / 'actor-estimator.yaml', 'spexphormer_estimator')
+    return first, write_config(folder / model / 'actor-spexphormer.yaml', 'spexphormer')
+
+
+def plan(*paths: Path, overrides: tuple[str, ...] = (), **options: Any) -> list[Run]:
+    """The runs of config files."""
+    return plan_runs(read_configs(find_files([str(path) for path in paths]), overrides), **options)
+
+
+def summary(test: float, **changes: Any) -> dict[str, Any]:
+    """What a finished run leaves in summary.json."""
+    metrics = {'accuracy': test, 'f1': test / 2}
+    content = {
+        'metric': 'accuracy',
+        'best_epoch': 7,
+        'epochs': 10,
+        'train': {'loss': 0.1, **metrics},
+        'val': {**metrics, 'accuracy': round(test + 0.01, 6)},
+        'test': metrics,
+        'params': 1234,
+        'seconds_per_epoch': 0.5,
+        'seconds_total': 5.0,
+        'peak_rss_mb': 700.0,
+        'peak_gpu_mb': 0.0,
+        'device': 'cpu',
+        'device_name': 'cpu, 1 threads',
+        'num_nodes': 100,
+        'edges': 400,
+        'kept_share': 100.0,
+        'versions': VERSIONS,
+        'git_revision': '1234567',
+    }
+    return content | changes
+
+
+def finish(run: Run, out: Path, test: float = 0.5, **changes: Any) -> Path:
+    """Leaves behind what a finished run does, and gives its folder."""
+    folder = run.folder(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'config.yaml').write_text(run.cfg(out).dump())
+    (folder / 'summary.json').write_text(json.dumps(summary(test, seed=run.seed, **changes)))
+    return folder
+
+
+def fake_result(
+    out: Path, model: str, tests: list[float], dataset: str = 'actor', **changes: Any
+) -> list[Path]:
+    """Finished runs of one model with seeds 0, 1, ...; gives their folders."""
+    folders = []
+    for seed, test in enumerate(tests):
+        folder = out / dataset / model / f'split-0-seed-{seed}'
+        folder.mkdir(parents=True)
+        tree = {'seed': seed, 'dataset': {'name': dataset, 'split_mode': 'standard', 'split_index': 0}}
+        tree['train'] = {'sampler': 'full_batch', 'batch_size': 16}
+        (folder / 'config.yaml').write_text(yaml.safe_dump(tree))
+        (folder / 'summary.json').write_text(json.dumps(summary(test, seed=seed, **changes)))
+        record = {
+            'dataset': dataset,
+            'model': model,
+            'config_file': f'configs/{model}/{dataset}-{model}.yaml',
+        }
+        (folder.parent / 'benchmark.json').write_text(json.dumps(record))
+        folders.append(folder)
+    return folders
