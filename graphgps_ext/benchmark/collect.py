@@ -97,7 +97,7 @@ def _of_folder(folder: Path) -> tuple[pd.DataFrame, list[str]]:
         except (ValueError, KeyError, OSError, yaml.YAMLError) as error:
             notes.append(f'{run_dir} cannot be read and is left out ({type(error).__name__}: {error})')
     if unfinished:
-        notes.append(f'{unfinished} runs in {folder} are not finished and left out')
+        notes.append(f'unfinished and left out: {unfinished} in {folder}')
     return tidy(pd.DataFrame(rows, columns=None if rows else list(COLUMNS))), notes
 
 

@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from graphgps_ext.benchmark.plan import Run
 
-BAR = '{desc} {percentage:3.0f}% |{bar}| {postfix}'
+BAR = '{percentage:3.0f}% |{bar:20}| {desc}'
 
 
 class Progress:
@@ -71,11 +71,10 @@ class Progress:
         self.shown = now
         shares = [self._share(run) for run, _ in running]
         self.bar.n = self.ended + sum(shares)
-        self.bar.set_description_str(f'{self.ended}/{self.total} runs', refresh=False)
         left = self._seconds_left([(run, now - start) for run, start in running], shares, waiting)
-        told = 'time left: not known yet' if left is None else f'about {clock(left)} left'
+        told = 'time left not known yet' if left is None else f'about {clock(left)} left'
         names = ', '.join(f'{run} {share:.0%}' for (run, _), share in zip(running, shares, strict=True))
-        self.bar.set_postfix_str(f'{told}; {names}')
+        self.bar.set_description_str(f'{self.ended}/{self.total} runs, {told}: {names}')
 
     def _share(self, run: Run) -> float:
         """Share of the epochs done."""

@@ -35,7 +35,9 @@ def build_model(data: Data) -> NodeClassifier:
 
 
 def num_edges(data: Data) -> int:
-    """Number of graph and expander edges, without self-loops and virtual nodes."""
+    """Number of graph and expander edges, without self-loops and those of virtual nodes."""
+    if 'attention_type' not in data:  # a graph for message passing
+        return data.num_edges
     return int((data.attention_type <= EXPANDER).sum())
 
 
