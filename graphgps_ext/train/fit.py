@@ -170,8 +170,10 @@ def report(
         **extra,
     }
     if trainer.is_global_zero:
-        chosen = {f'best/{s}_{metric}': summary[s][metric] for s in SPLITS}
-        trainer.logger.log_hyperparams(hyper_parameters(cfg), {**chosen, 'params': summary['params']})
+        chosen = {f'best/{s}_{metric}': summary[s][metric] for s in ('test', 'val', 'train')}
+        costs = ('params', 'seconds_per_epoch', 'seconds_total', 'peak_rss_mb', 'peak_gpu_mb')
+        compared = {**chosen, **{f'cost/{name}': summary[name] for name in costs}}
+        trainer.logger.log_hyperparams(hyper_parameters(cfg), compared)
         trainer.logger.save()
         write_json(run_dir / 'summary.json', summary)
     return summary
