@@ -11,6 +11,7 @@ from scipy.stats import ttest_rel
 LEVEL = 0.05
 COSTS = [
     'params',
+    'edges',
     'kept_share',
     'seconds_per_epoch',
     'seconds_all',

@@ -46,9 +46,10 @@ NOTE = (
     'Test metric at the best epoch by validation, mean ± standard deviation over runs (population, ddof 0). '
     'Best bold, second {second}. † worse than the best: p < {level} in a paired t-test on the splits and '
     'seeds that both ran on, not corrected for the number of models; no mark: not told apart, or fewer than '
-    'two runs in common. Edges: share of graph and expander edges used per layer. Time and memory: median '
-    'seconds per epoch (evaluation included); training time and peaks are of both stages where there are '
-    'two; memory in 10⁶ bytes, of the whole process with its libraries (RSS) and of allocations (GPU).'
+    'two runs in common. Edges: graph and expander edges used per layer, and their share of all. Time and '
+    'memory: median seconds per epoch (evaluation included); training time and peaks are of both stages '
+    'where there are two; memory in 10⁶ bytes, of the whole process with its libraries (RSS) and of '
+    'allocations (GPU).'
 )
 
 
@@ -89,6 +90,7 @@ def details(summary: pd.DataFrame, dataset: str, style: Style) -> pd.DataFrame:
             'val': _number(row.val, '.4f', style),
             'runs': str(row.runs),
             'params': _number(row.params, ',.0f', style),
+            'edges': _number(row.edges, ',.0f', style),
             f'edges {style.percent}': _number(row.kept_share, '.1f', style),
             's/epoch': _number(row.seconds_per_epoch, '.3f', style),
             'training s': _number(row.seconds_all, '.1f', style),

@@ -110,7 +110,7 @@ def test_markdown_reads_back(frame: pd.DataFrame) -> None:
     assert (actor['Good']['GPU MB'], actor['Poor']['GPU MB']) == ('100', '–')
     assert tables['photo (accuracy)'] == [
         {'model': 'Two', 'test accuracy': '**0.7000**', 'val': '0.7100', 'runs': '1', 'params': '1,234'}
-        | {'edges %': '100.0', 's/epoch': '0.500', 'training s': '12.0', 'RSS MB': '900'}
+        | {'edges': '400', 'edges %': '100.0', 's/epoch': '0.500', 'training s': '12.0', 'RSS MB': '900'}
     ]
     everything = {row['model']: row for row in tables['All data sets']}
     assert everything['estimator'] == {
