@@ -82,7 +82,18 @@ def collect(places: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     if not frames:
         return tidy(pd.DataFrame(columns=list(COLUMNS))), notes
     rows = pd.concat(frames, ignore_index=True)
-    return tidy(rows.drop_duplicates(KEY, keep='last')), notes
+    kept = rows.drop_duplicates(KEY, keep='last')
+    return tidy(kept), [*notes, *_replaced(rows, kept)]
+
+
+def _replaced(rows: pd.DataFrame, kept: pd.DataFrame) -> list[str]:
+    """A note on rows that give way to such of another config."""
+    pairs = rows.drop(index=kept.index).merge(kept, on=KEY, suffixes=('', '_kept'))
+    other = pairs[(pairs['config_hash'] != pairs['config_hash_kept']).fillna(False)]
+    if not len(other):
+        return []
+    names = ', '.join(dict.fromkeys(other['dataset'] + '/' + other['model']))
+    return [f'{names}: results of another config under the same name gave way to the later ones named']
 
 
 def _of_folder(folder: Path) -> tuple[pd.DataFrame, list[str]]:

@@ -138,7 +138,7 @@ def write_figures(frame: pd.DataFrame, folder: Path, text: str) -> list[Path]:
     """
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob('events.out.tfevents.*'):
-        old.unlink()
+        old.unlink(missing_ok=True)  # another shard may end at the same moment
     written = []
     with SummaryWriter(str(folder)) as board:
         board.add_text('table', text)

@@ -32,6 +32,8 @@ class Progress:
         self.total, self.ended = len(runs), len(done)
         self.seconds: dict[str, list[float]] = {}  # config → seconds of its runs
         self.width = max((len(str(run)) for run in runs), default=0)
+        datasets = {run.config.name.dataset for run in runs}
+        self.shared = f'{datasets.pop()}/' if len(datasets) == 1 else ''
         self.shown = 0.0
         self.bar = tqdm(total=self.total, initial=self.ended, bar_format=BAR, disable=None, leave=False)
 
@@ -73,7 +75,9 @@ class Progress:
         self.bar.n = self.ended + sum(shares)
         left = self._seconds_left([(run, now - start) for run, start in running], shares, waiting)
         told = 'time left not known yet' if left is None else f'about {clock(left)} left'
-        names = ', '.join(f'{run} {share:.0%}' for (run, _), share in zip(running, shares, strict=True))
+        pairs = zip(running, shares, strict=True)
+        # The tail of the line is lost on a narrow terminal: what all runs share is not said.
+        names = ', '.join(f'{str(run).removeprefix(self.shared)} {share:.0%}' for (run, _), share in pairs)
         self.bar.set_description_str(f'{self.ended}/{self.total} runs, {told}: {names}')
 
     def _share(self, run: Run) -> float:

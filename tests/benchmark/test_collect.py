@@ -155,3 +155,16 @@ def test_no_results_is_said_and_nothing_written(tmp_path: Path) -> None:
     with pytest.raises(BenchmarkError, match='there is no folder or CSV file'):
         write_results([tmp_path / 'nowhere'], tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
+
+
+def test_results_of_another_config_under_one_name_are_not_replaced_in_silence(tmp_path: Path) -> None:
+    config = fake_runs.write_config(tmp_path / 'GCN/actor-GCN.yaml')
+    for place, test, overrides in (('a', 0.1, ()), ('b', 0.2, ('optim.base_lr', '0.5')), ('c', 0.3, ())):
+        (run,) = fake_runs.plan(config, overrides=overrides)
+        fake_runs.finish(run, tmp_path / place, test=test)
+    frame, notes = collect([tmp_path / 'a', tmp_path / 'b'])
+    assert list(frame.test) == [0.2]
+    assert notes == [
+        'actor/GCN: results of another config under the same name gave way to the later ones named'
+    ]
+    assert collect([tmp_path / 'a', tmp_path / 'c'])[1] == []

@@ -132,3 +132,10 @@ def test_config_is_marked_as_done_when_asked_for(tmp_path: Path, monkeypatch: py
     monkeypatch.setitem(runs.CONFIGS, 'estimator', Path(config))
     runs.run('estimator', tmp_path / 'out', None, '--mark_done')
     assert runs.files_in(tmp_path / 'out' / 'mine') and (tmp_path / 'mine.yaml_done').exists()
+
+
+def test_folder_of_a_run_may_be_named(tmp_path: Path) -> None:
+    folder = runs.run('estimator', tmp_path, {'train.run_id': 'split-0-seed-0'})
+    assert sorted(path.name for path in folder.iterdir()) == ['agg', 'split-0-seed-0']
+    message = runs.refusal('estimator', tmp_path, {'train.run_id': 'x'}, '--repeat', '2')
+    assert message == 'error: train.run_id names the folder of one run: it needs --repeat 1 and no splits'
