@@ -144,7 +144,8 @@ def show(sources: Sequence[Path], out: Path) -> int:
     print(f'\n{page.partition(chr(10))[2].strip()}\n')
     for note in notes:
         print(f'note: {note}', file=sys.stderr)
-    print(f'Written to {out}: results.csv, results.parquet, table.md, table.tex, figures/')
+    names = sorted(path.name for path in out.iterdir() if path.stem in ('results', 'table', 'figures'))
+    print(f'Written to {out}: {", ".join(names)}')
     return 0
 
 

@@ -37,7 +37,7 @@ COLUMNS = {
     'seconds_total': 'sum over epochs',
     'peak_rss_mb': 'peak resident memory of the process, 10^6 bytes, libraries included',
     'peak_gpu_mb': 'peak of GPU allocations, 10^6 bytes',
-    'stage_1_seconds': 'seconds_total of the estimator whose scores were used',
+    'stage_1_seconds': 'seconds_per_epoch × epochs of the estimator whose scores were used',
     'stage_1_peak_rss_mb': 'its peak_rss_mb',
     'stage_1_peak_gpu_mb': 'its peak_gpu_mb',
     'edges': 'graph and expander edges used per layer, mean over layers',
@@ -150,9 +150,8 @@ def _stage_1(run_dir: Path, scores: str | None) -> dict[str, Any]:
     stage_1 = Path(scores).parent
     moved = run_dir.parent.parent / stage_1.parent.name / stage_1.name
     summary = _json(stage_1 / 'summary.json') or _json(moved / 'summary.json')
-    named = {'stage_1_seconds': 'seconds_total'}
-    named |= {f'stage_1_{key}': key for key in ('peak_rss_mb', 'peak_gpu_mb')}
-    return {column: summary.get(key) for column, key in named.items()}
+    peaks = {f'stage_1_{key}': summary.get(key) for key in ('peak_rss_mb', 'peak_gpu_mb')}
+    return {'stage_1_seconds': summary['seconds_per_epoch'] * summary['epochs'], **peaks} if summary else {}
 
 
 def _json(path: Path) -> dict[str, Any]:

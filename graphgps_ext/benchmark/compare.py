@@ -24,11 +24,15 @@ COSTS = [
 def with_both_stages(frame: pd.DataFrame) -> pd.DataFrame:
     """Adds `seconds_all`, and makes the peaks those of both stages: a model in two stages costs both.
 
+    `seconds_all` is seconds per epoch × epochs: the sum over epochs has what is done once on a machine, such as
+    compiling, in it.
+
     Args:
         frame: the tidy table of :mod:`graphgps_ext.benchmark.collect`.
     """
     frame = frame.copy()
-    frame['seconds_all'] = frame['seconds_total'].astype('Float64') + frame['stage_1_seconds'].fillna(0)
+    trained = frame['seconds_per_epoch'] * frame['epochs']
+    frame['seconds_all'] = trained + frame['stage_1_seconds'].fillna(0)
     for column in ('peak_rss_mb', 'peak_gpu_mb'):
         frame[column] = frame[[column, f'stage_1_{column}']].astype('Float64').max(axis=1)
     return frame

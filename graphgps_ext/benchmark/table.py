@@ -47,9 +47,9 @@ NOTE = (
     'Best bold, second {second}. † worse than the best: p < {level} in a paired t-test on the splits and '
     'seeds that both ran on, not corrected for the number of models; no mark: not told apart, or fewer than '
     'two runs in common. Edges: graph and expander edges used per layer, and their share of all. Time and '
-    'memory: median seconds per epoch (evaluation included); training time and peaks are of both stages '
-    'where there are two; memory in 10⁶ bytes, of the whole process with its libraries (RSS) and of '
-    'allocations (GPU).'
+    'memory: median seconds per epoch (evaluation included); training is that times the epochs, and it and '
+    'the peaks are of both stages where there are two; memory in 10⁶ bytes, of the whole process with its '
+    'libraries (RSS) and of allocations (GPU).'
 )
 
 

@@ -45,7 +45,7 @@ def test_hash_is_shared_by_seeds_and_splits_only(tmp_path: Path) -> None:
 
 def test_second_stage_carries_the_cost_of_the_first_also_when_moved(tmp_path: Path) -> None:
     (first,) = fake_runs.fake_result(
-        tmp_path / 'a', 'Spexphormer-estimator', [0.3], seconds_total=7.0, peak_rss_mb=900.0
+        tmp_path / 'a', 'Spexphormer-estimator', [0.3], seconds_per_epoch=0.5, epochs=14, peak_rss_mb=900.0
     )
     fake_runs.fake_result(tmp_path / 'a', 'Spexphormer', [0.4, 0.5], scores=str(first / 'scores'))
     shutil.move(tmp_path / 'a', tmp_path / 'b')
