@@ -15,6 +15,7 @@ from torch_geometric.graphgym.imports import pl  # the Lightning that GraphGym f
 from torch_geometric.graphgym.logger import set_printing
 from torch_geometric.graphgym.utils.comp_budget import params_count
 
+from graphgps_ext.train.board import log_config, log_result
 from graphgps_ext.train.callbacks import SELECTION, BatchSeed, EpochRecord
 from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
 from graphgps_ext.train.metrics import best_metric, build_metrics, probabilities, targets
@@ -101,9 +102,7 @@ def fit(
         start_run_dir(cfg)
         set_printing()
         trainer.logger.log_hyperparams(hyper_parameters(cfg))  # hparams.yaml, which is written once
-        board = trainer.logger.experiment
-        board.add_text('config', f'```yaml\n{cfg.dump()}```')
-        board.add_scalar('params', params_count(model.model), 0)
+        log_config(trainer.logger, cfg.dump(), params_count(model.model))
     resume = folder / 'last.ckpt'
     with warnings.catch_warnings():
         # One batch an epoch, made where the graph lies: workers would only copy it.
@@ -173,7 +172,7 @@ def report(
         chosen = {f'best/{s}_{metric}': summary[s][metric] for s in ('test', 'val', 'train')}
         costs = ('params', 'seconds_per_epoch', 'seconds_total', 'peak_rss_mb', 'peak_gpu_mb')
         compared = {**chosen, **{f'cost/{name}': summary[name] for name in costs}}
-        trainer.logger.log_hyperparams(hyper_parameters(cfg), compared)
+        log_result(trainer.logger, hyper_parameters(cfg), compared)
         trainer.logger.save()
         write_json(run_dir / 'summary.json', summary)
     return summary

@@ -32,11 +32,6 @@ PLACE_KEYS = (
     'gt.attention_impl', 'view_emb', 'benchmark',
 )  # fmt: skip
 
-COMPARED_FIRST = (
-    'model.type', 'dataset.name', 'dataset.split_index', 'dataset.split_seed', 'seed', 'gt.layers',
-    'gt.dim_hidden', 'gt.dropout', 'optim.base_lr',
-)  # fmt: skip
-
 
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON whole or not at all."""
@@ -111,17 +106,13 @@ def config_hash(flat: dict[str, Any]) -> str:
 
 
 def hyper_parameters(cfg: CfgNode) -> dict[str, Any]:
-    """The groups that runs are compared by, and of the other keys those that differ from the defaults.
-
-    Those of `COMPARED_FIRST` come first: TensorBoard shows the first few, as the first run names them.
-    """
+    """What runs are compared by, and of the other keys those that differ from the defaults."""
     defaults = CfgNode()
     set_cfg(defaults)
     default = flat_config(defaults)
     chosen = _what_it_computes(flat_config(cfg))
-    always = ('seed', 'gt.', 'prep.', 'spex.', 'optim.')
-    kept = {k: v for k, v in chosen.items() if k.startswith(always) or v != default.get(k)}
-    return {k: chosen[k] for k in COMPARED_FIRST} | kept
+    always = ('model.type', 'dataset.name', 'dataset.split_', 'seed', 'gt.', 'prep.', 'spex.', 'optim.')
+    return {k: v for k, v in chosen.items() if k.startswith(always) or v != default.get(k)}
 
 
 def _changed_keys(cfg: CfgNode) -> list[str]:
