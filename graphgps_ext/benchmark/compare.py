@@ -24,7 +24,7 @@ COSTS = [
 def with_both_stages(frame: pd.DataFrame) -> pd.DataFrame:
     """Adds `seconds_all`, and makes the peaks those of both stages: a model in two stages costs both.
 
-    `seconds_all` is seconds per epoch × epochs. The sum over epochs is more, as it has in it what is done once
+    `seconds_all` is seconds per epoch × epochs. The sum over epochs is more: it has in it what is done once
     on a machine, such as compiling.
 
     Args:
