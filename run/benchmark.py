@@ -82,6 +82,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     configs = read_configs(find_files(args.configs), args.overrides, grid)
     out = args.out or Path('results/benchmark') / default_name(configs, args.grid)
     runs = shard(plan_runs(configs, repeat=args.repeat, splits=args.splits), args.shard)
+    if not runs:
+        print(f'shard {args.shard} has no runs: there are fewer groups of runs than shards')
+        return 0
     where = places(args.devices, args.jobs)
     check_older(out)
     done = finished_runs(runs, out)

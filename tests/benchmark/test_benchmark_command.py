@@ -130,6 +130,8 @@ def test_dry_run_lists_the_runs_of_a_shard_and_writes_nothing(
     assert script.main([*line, 'optim.base_lr', '0.5']) == 0
     printed = capsys.readouterr().out
     assert '2 runs (shard 2/2)' in printed and 'actor/GCN/split-0-seed-3' in printed
+    assert script.main([*line, '--shard', '8/8']) == 0  # the last one given counts
+    assert 'shard 8/8 has no runs' in capsys.readouterr().out
     assert not (tmp_path / 'out').exists()
 
 
