@@ -9,6 +9,7 @@ import matplotlib
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from torch.utils.tensorboard import SummaryWriter
 
 from graphgps_ext.benchmark.compare import run_count, summarize
@@ -60,13 +61,16 @@ def _accuracy_against(
     for row in rows.itertuples():
         x = getattr(row, column)
         axes.errorbar(x, row.mean, yerr=row.std, fmt='o', color=colors[row.model], capsize=3, markersize=6)
-    _scale(axes, rows[column])
+    _scale(axes, rows[column], percent=column == 'kept_share')
     axes.set_xlabel(label)
-    axes.set_ylabel(f'test {rows["metric"].iloc[0]}, mean ± std of {_runs(rows["runs"])}')
+    spread = '' if rows['runs'].max() == 1 else f', mean ± std of {_runs(rows["runs"])}'
+    axes.set_ylabel(f'test {rows["metric"].iloc[0]}{spread}')
     axes.set_title(rows['dataset'].iloc[0])
     axes.grid(alpha=0.3)
     axes.spines[['top', 'right']].set_visible(False)
     axes.margins(0.1)
+    if column != 'kept_share' and axes.get_xscale() == 'linear':
+        axes.set_xlim(left=0)
     points = [(getattr(row, column), row.mean) for row in rows.itertuples()]
     label_points(axes, points, list(rows['model']), [colors[model] for model in rows['model']])
     return figure
@@ -77,11 +81,14 @@ def _runs(counts: pd.Series) -> str:
     return run_count(high) if low == high else f'{low}–{high} runs'
 
 
-def _scale(axes: Axes, values: pd.Series) -> None:
-    if values.min() > 0 and values.max() / values.min() >= LOG_FROM:
+def _scale(axes: Axes, values: pd.Series, percent: bool) -> None:
+    if percent:
+        axes.set_xlim(0, 110)
+    elif values.min() > 0 and values.max() / values.min() >= LOG_FROM:
         axes.set_xscale('log')
-    else:
-        axes.set_xlim(left=0) if values.min() >= 0 else None
+        axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.xaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
 
 
 def batch_families(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:

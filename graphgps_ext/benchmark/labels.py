@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from matplotlib.axes import Axes
+from matplotlib.backend_bases import RendererBase
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Annotation, Text
 from matplotlib.transforms import Bbox
 
 # Where a label may stand: its offset in points, and which of its sides is at the point.
@@ -58,7 +60,7 @@ def label_points(
                 arrowprops={'arrowstyle': '-', 'color': color, 'lw': 0.5} if far else None,
             )
             label.set_in_layout(False)
-            box = label.get_window_extent(renderer) if not far else _text_box(label, renderer)
+            box = _text_box(label, renderer)
             last = number == len(NEAR) + len(FAR) - 1
             if last or (_within(box, inside) and not box.count_overlaps(taken)):
                 taken.append(box)
@@ -66,11 +68,10 @@ def label_points(
             label.remove()
 
 
-def _text_box(label: object, renderer: object) -> Bbox:
+def _text_box(label: Annotation, renderer: RendererBase) -> Bbox:
     """The box of the text alone, without its line."""
-    from matplotlib.text import Text
-
-    return Text.get_window_extent(label, renderer)  # type: ignore[arg-type]
+    label.update_positions(renderer)
+    return Text.get_window_extent(label, renderer)
 
 
 def _within(box: Bbox, frame: Bbox) -> bool:

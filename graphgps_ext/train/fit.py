@@ -172,7 +172,8 @@ def report(
         chosen = {f'best/{s}_{metric}': summary[s][metric] for s in ('test', 'val', 'train')}
         costs = ('params', 'seconds_per_epoch', 'seconds_total', 'peak_rss_mb', 'peak_gpu_mb')
         compared = {**chosen, **{f'cost/{name}': summary[name] for name in costs}}
-        log_result(trainer.logger, hyper_parameters(cfg), compared)
+        # TensorBoard sorts by name and cuts long names of runs: `config` becomes the first column.
+        log_result(trainer.logger, {'config': summary['config'], **hyper_parameters(cfg)}, compared)
         trainer.logger.save()
         write_json(run_dir / 'summary.json', summary)
     return summary
