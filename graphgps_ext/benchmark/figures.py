@@ -26,7 +26,9 @@ AGAINST = {
 
 def model_colors(models: list[str]) -> dict[str, tuple[float, ...]]:
     """A colour for each model, the same in all figures of a benchmark."""
-    wheel = matplotlib.colormaps['tab10' if len(models) <= 10 else 'tab20'].colors  # type: ignore[attr-defined]
+    paired = matplotlib.colormaps['tab20'].colors  # type: ignore[attr-defined]
+    dimmed = [tuple(0.7 * part for part in color) for color in paired[1::2]]  # too light for text
+    wheel = [*paired[::2], *dimmed]
     return {model: wheel[number % len(wheel)] for number, model in enumerate(sorted(models))}
 
 
