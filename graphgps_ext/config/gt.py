@@ -36,6 +36,6 @@ def gt_config(cfg: CfgNode) -> None:
     # LayerNorm over the channels of each node.
     cfg.gt.layer_norm = False
 
-    # Implementation of the attention operator: torch (reference), numba (CPU), triton (CUDA, experimental),
-    # or auto: numba on a CPU, torch elsewhere.
+    # Implementation of the attention operator: torch (reference), numba (CPU), triton (CUDA), or auto:
+    # the one of the device.
     cfg.gt.attention_impl = 'auto'

@@ -12,7 +12,7 @@ from graphgps_ext.ops import InNeighbors, NeighborTable, OutNeighbors
 
 def attach_attention_graph(data: Data, graph: InNeighbors) -> Data:
     """Puts `graph` and its transpose on a shallow copy of `data`, as tensors named `attention_*`."""
-    graph = graph.with_out_neighbors()
+    graph = graph.with_out_neighbors(with_edge_id='attention_edge_attr' in data)
     assert graph.out is not None
     data = data.__copy__()
     data.attention_indptr = graph.indptr
@@ -20,8 +20,9 @@ def attach_attention_graph(data: Data, graph: InNeighbors) -> Data:
     data.attention_type = graph.edge_type
     data.attention_out_indptr = graph.out.indptr
     data.attention_out_target = graph.out.target
-    data.attention_out_id = graph.out.edge_id
     data.attention_out_type = graph.out.edge_type
+    if graph.out.edge_id is not None:
+        data.attention_out_id = graph.out.edge_id
     return data
 
 
@@ -44,8 +45,8 @@ def attention_graph_of(data: Data) -> InNeighbors:
         out=OutNeighbors(
             data.attention_out_indptr,
             data.attention_out_target,
-            data.attention_out_id,
             data.attention_out_type,
+            data.get('attention_out_id'),
         ),
     )
 
