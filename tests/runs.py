@@ -44,7 +44,7 @@ OF_STAGE = {
     name: {'spex.layer_degrees': [4, 3], 'spex.eval_draws': 2} for name in ('spexphormer', 'real spexphormer')
 }
 # What a second run of the same config, in another folder, need not repeat.
-NOT_REPEATED = ('time_', 'eta', 'seconds_', 'peak_', 'scores')
+NOT_REPEATED = ('time_', 'eta', 'seconds_', 'waiting_share', 'peak_', 'scores')
 
 Changes = Mapping[str, Any] | None
 

@@ -125,6 +125,7 @@ class EpochRecord(pl.Callback):
             'time_iter': self.train_seconds / max(1, self.iterations),
             'time_epoch': seconds,
             'time_sampling': self.sampling_seconds,
+            'time_waiting': trainer.datamodule.take_seconds_waiting(),
         }
         selection = -math.inf
         if self.evaluated and epoch >= self.select_from:
@@ -137,7 +138,8 @@ class EpochRecord(pl.Callback):
             append_stats(self.run_dir, split, {'epoch': epoch, **eta, **_rounded({**metrics, **basic})})
             scalars = {f'{split}/{name}': value for name, value in metrics.items()}
             trainer.logger.log_metrics(scalars, step=epoch)
-        extra = {'lr': basic['lr'], 'time/epoch': seconds, 'time/sampling': self.sampling_seconds}
+        extra = {'lr': basic['lr'], 'time/epoch': seconds}
+        extra |= {f'time/{part}': basic[f'time_{part}'] for part in ('sampling', 'waiting')}
         if hasattr(pl_module.model, 'temperature'):
             extra['temperature'] = pl_module.model.temperature
         trainer.logger.log_metrics(extra, step=epoch)

@@ -147,6 +147,8 @@ def report(
         'seconds_per_epoch': round(sorted(times)[len(times) // 2], 6),
         'seconds_total': round(sum(times), 3),
         'seconds_sampling': round(sum(r['time_sampling'] for r in records['train']), 3),
+        'seconds_waiting': round(sum(r['time_waiting'] for r in records['train']), 3),
+        'waiting_share': round(100 * sum(r['time_waiting'] for r in records['train']) / sum(times), 2),
         'eval_draws': len(scores),
         'peak_rss_mb': round(peak_rss_mb(), 1),
         'peak_gpu_mb': round(peak_gpu_mb(), 1),

@@ -45,8 +45,8 @@ def draws(monkeypatch: pytest.MonkeyPatch) -> list[tuple[SamplingPlan, int, Data
     """Every full batch that is made: its plan, its key and itself, in order (training, evaluation, ...)."""
     made = []
 
-    def recorded(nodes: Data, plan: SamplingPlan, key: int) -> Data:
-        batch = full_batch(nodes, plan, key)
+    def recorded(nodes: Data, plan: SamplingPlan, key: int, **kwargs: bool) -> Data:
+        batch = full_batch(nodes, plan, key, **kwargs)
         made.append((plan, key, batch))
         return batch
 
