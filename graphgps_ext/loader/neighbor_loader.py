@@ -147,15 +147,18 @@ class SparseNeighborLoader(NodeLoader):
 
 
 def node_data(data: Data) -> Data:
-    """The node tensors of `data` alone: what a layered batch slices."""
-    keys = ('x', 'y', 'train_mask', 'val_mask', 'test_mask', 'virtual_node')
+    """The node tensors of `data` alone: what a layered batch slices (and, for a full batch, local edges)."""
+    keys = ('x', 'y', 'train_mask', 'val_mask', 'test_mask', 'virtual_node', 'local_edge_index')
     nodes = Data(**{key: data[key] for key in keys if key in data})
     nodes.num_nodes = data.num_nodes
     return nodes
 
 
 def full_batch(data: Data, plan: SamplingPlan, key: int) -> Data:
-    """The layered batch in which all nodes are seeds: whole tables, nothing to relabel or slice."""
+    """The layered batch in which all nodes are seeds: whole tables, nothing to relabel or slice.
+
+    It alone can hold `local_edge_index`, the edges of a local branch.
+    """
     start = time.perf_counter()
     layers = tuple(plan.draw(layer, None, key) for layer in range(len(plan.layer_degrees)))
     batch = plan.add_to(node_data(data), layers)

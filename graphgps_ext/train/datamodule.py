@@ -91,10 +91,11 @@ class SampledData(pl.LightningDataModule):
         device = self.trainer.strategy.root_device
         if cfg.num_workers == 0:
             self.nodes = self.nodes.to(device)
+            moved = {id(s): s.to(device) for s in self.plan.scores if s is not None}  # layers may share them
             self.plan = replace(
                 self.plan,
                 graph=self.plan.graph.to(device),
-                scores=[None if s is None else s.to(device) for s in self.plan.scores],
+                scores=[None if s is None else moved[id(s)] for s in self.plan.scores],
                 edge_attr=None if self.plan.edge_attr is None else self.plan.edge_attr.to(device),
             )
 

@@ -291,7 +291,7 @@ def test_all_problems_are_reported_at_once(graphgym_cfg: CfgNode) -> None:
         {
             'gt.n_heads': 5,
             'optim.max_epoch': 0,
-            'spex.layer_degrees': [2],
+            'spex.layer_degrees': [2, 2],
             'spex.fill': 'zeros',
             'train.enable_ckpt': False,
         },
