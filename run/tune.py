@@ -99,7 +99,9 @@ class Search:
         self.seed = cfg.seed
         self.results = Path(cfg.out_dir)
         self.estimator = cfg.spex.estimator
-        return base | flat_config(cfg)
+        flat = flat_config(cfg)
+        self.overrides = {key: flat[key] for key in _pairs(self.args.opts) if key not in PLACE_KEYS}
+        return base | flat
 
     def _open(self, base: Settings) -> optuna.Study:
         """The study, new or as it was left.
@@ -142,7 +144,8 @@ class Search:
             raise ValueError(f'{self.path} is a study of another {changed}: choose another file (--study)')
         return study
 
-    def _shared(self, settings: Settings) -> list[str]:
+    @staticmethod
+    def _shared(settings: dict[str, str]) -> list[str]:
         """Of overrides, those which stage 1 needs too: data, graph, and where it runs."""
         return _words({k: v for k, v in settings.items() if k.startswith(SHARED) or '.' not in k})
 
@@ -218,11 +221,10 @@ class Search:
             f'# Best of {len(study.get_trials(deepcopy=False, states=ENDED))} trials by validation '
             f'({study.best_value:.4f}, trial {study.best_trial.number}), from {{}}.\n'
         )
-        overrides = {k: v for k, v in _pairs(self.args.opts).items() if k not in PLACE_KEYS}
         own = {k: v for k, v in settings.items() if not k.startswith(OF_ESTIMATOR)}
-        own = overrides | own
+        own = self.overrides | own
         if self.args.estimator:
-            first = {k: v for k, v in overrides.items() if k.startswith(SHARED) or '.' not in k}
+            first = {k: v for k, v in self.overrides.items() if k.startswith(SHARED) or '.' not in k}
             first |= {
                 k.removeprefix(OF_ESTIMATOR): v
                 for k, v in settings.items()
@@ -239,9 +241,9 @@ def validation(run_dir: Path) -> float:
     return summary['val'][summary['metric']]
 
 
-def _pairs(words: Sequence[str]) -> Settings:
-    """Overrides of the command line as keys and values."""
-    return {key: yaml.safe_load(text) for key, text in zip(words[::2], words[1::2], strict=False)}
+def _pairs(words: Sequence[str]) -> dict[str, str]:
+    """Overrides of the command line as keys and texts."""
+    return dict(zip(words[::2], words[1::2], strict=False))
 
 
 def _words(settings: Settings) -> list[str]:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
@@ -49,7 +51,9 @@ def positional_encodings(
 
     Eigenvectors of the symmetric normalised Laplacian (Dwivedi et al. 2020), with random but fixed signs, and
     return probabilities of random walks (Dwivedi et al. 2022). They are standardised because an entry of an
-    eigenvector is of the size 1/√N. Cost: walks multiply sparse [N, N] matrices, which fill up with length.
+    eigenvector is of the size 1/√N. Walks multiply sparse [N, N] matrices, which fill up with length: 16
+    steps on the 10,000 nodes of Minesweeper took 5 s and 1.6 GB, 4 steps on Actor's 7,600 nodes 11 s and
+    2.4 GB (one CPU core).
 
     Args:
         edge_index: [2, E] int64; duplicates and self-loops are dropped, reverses added.
@@ -76,5 +80,7 @@ def positional_encodings(
             transform = AddLaplacianEigenvectorPE(eigenvectors, 'pe', is_undirected=True, **options)
             columns.append(transform(data).pe.float())
     if walk_length:
-        columns.append(AddRandomWalkPE(walk_length, 'pe')(data).pe.float())
+        with warnings.catch_warnings():  # torch calls sparse matrices a beta feature
+            warnings.filterwarnings('ignore', '.*[Ss]parse.*', UserWarning)
+            columns.append(AddRandomWalkPE(walk_length, 'pe')(data).pe.float())
     return standardize(torch.cat(columns, dim=1)) if columns else torch.empty(num_nodes, 0)
