@@ -82,6 +82,8 @@ class Search:
         self.args = args
         self.path = Path(args.study or f'results/tune/{args.cfg.stem}.db')
         self.folder = self.path.with_suffix('')
+        if self.folder == self.path:
+            raise ConfigError(f'--study needs a file name that ends in .db, got {self.path}')
         base = self._base()
         self.space = read_space(args.space, {**base, **{f'{OF_ESTIMATOR}{key}': 0 for key in base}})
         if not args.estimator and any(OF_ESTIMATOR in d.name for d in self.space.dimensions):
@@ -131,7 +133,9 @@ class Search:
                 storage=storage,
                 direction='maximize',
                 load_if_exists=True,
-                pruner=optuna.pruners.MedianPruner(n_startup_trials=5, n_warmup_steps=20),
+                pruner=optuna.pruners.MedianPruner(
+                    n_startup_trials=5, n_warmup_steps=cfg.optim.max_epoch // 3
+                ),
             )
             if 'made' not in study.user_attrs:
                 study.set_user_attr('made', made)
@@ -189,6 +193,8 @@ class Search:
     def _train_estimator(self, settings: Settings) -> str:
         """Stage 1 for these settings, unless it is there; its result folder, for `spex.estimator`."""
         if not self.args.estimator:
+            if not self.estimator:
+                return ''
             named = Path(self.estimator)
             return str(self.results / named) if len(named.parts) == 1 else str(named)
         own = {

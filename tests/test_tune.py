@@ -238,6 +238,25 @@ def test_poor_trial_is_pruned(search: Callable[..., optuna.Study], tune: ModuleT
         poor.on_train_epoch_start(trainer, None)
 
 
+def test_search_goes_on_after_a_pruned_trial(
+    search: Callable[..., optuna.Study], tune: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def prune(self: Any, trainer: Any, pl_module: Any) -> None:
+        if self.trial.number == 1 and trainer.current_epoch == 2:
+            raise optuna.TrialPruned
+
+    monkeypatch.setattr(tune.Pruning, 'on_train_epoch_start', prune)
+    states = [trial.state.name for trial in search(3).trials]
+    assert states == ['COMPLETE', 'PRUNED', 'COMPLETE']
+
+
+def test_study_needs_the_name_of_a_file(
+    search: Callable[..., optuna.Study], tune: ModuleType, tmp_path: Path
+) -> None:
+    with pytest.raises(ValueError, match=r'--study needs a file name that ends in .db, got .*study$'):
+        search(1, '--study', str(tmp_path / 'study'))
+
+
 def test_stage_1_is_trained_once_for_each_graph(search: Callable[..., optuna.Study], tmp_path: Path) -> None:
     space = {'prep.exp_deg': [2, 3], 'gt.dropout': {'low': 0.0, 'high': 0.5}}
     space['estimator.spex.temperature_decay'] = [0.9]

@@ -93,7 +93,6 @@ class SparseTransformerBlock(nn.Module):
 
         `local_edge_index` is the local branch's (see :class:`LocalBranch`), the rest as in SparseAttention.
         """
-        targets = x[: neighbors.num_nodes]
         z = self.norm_attention(x) if self.pre_norm else x
         h, weights = self.attention(
             z,
@@ -109,6 +108,9 @@ class SparseTransformerBlock(nn.Module):
             h = self.dropout(h)
         if self.linear_skip is not None:
             h = h + self.linear_skip(z[: neighbors.num_nodes])
+        targets = x[
+            : neighbors.num_nodes
+        ]  # here: made earlier, it would change in which order gradients add up
         return (self._norm_before if self.pre_norm else self._norm_after)(h, targets), weights
 
     def _norm_after(self, h: Tensor, x: Tensor) -> Tensor:

@@ -68,11 +68,19 @@ def test_without_options_the_parameters_and_results_are_those_of_the_plain_block
     assert list(block.state_dict()) == list(plain.state_dict())
     assert all(torch.equal(block.state_dict()[key], value) for key, value in plain.state_dict().items())
     torch.manual_seed(5)
-    out, _ = block(x, csr(), types)
+    out, _ = block(x.requires_grad_(), csr(), types)
     torch.manual_seed(5)
     attended, _ = attention(x, csr(), types)
-    h = norms[0](nn.functional.dropout(attended, 0.4) + x)
-    assert torch.equal(out, norms[1](feed_forward(h) + h))
+    h = norms[0](nn.functional.dropout(attended, 0.4) + x[:NUM_NODES])
+    expected = norms[1](feed_forward(h) + h)
+    assert torch.equal(out, expected)
+    # To the last bit also the gradients, which depend on the order in which they add up.
+    towards = torch.randn_like(out)
+    gradients = torch.autograd.grad(out, [x, *block.parameters()], towards)
+    for gradient, wanted in zip(
+        gradients, torch.autograd.grad(expected, [x, *plain.parameters()], towards), strict=True
+    ):
+        assert torch.equal(gradient, wanted)
 
 
 @pytest.mark.parametrize('residual', [True, False])
