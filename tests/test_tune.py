@@ -118,14 +118,14 @@ def test_first_trial_is_the_config_itself_and_all_stay_within_the_space(
     search: Callable[..., optuna.Study], capsys: pytest.CaptureFixture[str]
 ) -> None:
     changes = {'gt.dim_hidden': 16, 'gnn.dim_inner': 16, 'spex.layer_degrees': [4, 2], 'gt.dropout': 0.25}
-    study = search(4, changes=changes)
+    study = search(3, changes=changes)
     first, *others = [trial.params for trial in study.trials]
     assert first['gt.dropout'] == 0.25 and first['gt.dim_hidden, gnn.dim_inner'] == '16'
     assert first['spex.layer_degrees'] == '[4, 2]' and '"gt.residual": true' in first['skip']
-    assert len(others) == 3 and all(0 <= params['gt.dropout'] <= 0.5 for params in others)
-    assert len({json.dumps(params) for params in (first, *others)}) == 4
+    assert len(others) == 2 and all(0 <= params['gt.dropout'] <= 0.5 for params in others)
+    assert len({json.dumps(params) for params in (first, *others)}) == 3
     printed = capsys.readouterr().out
-    assert printed.count('trial ') == 4 and f'best validation {study.best_value:.4f}' in printed
+    assert printed.count('trial ') == 3 and f'best validation {study.best_value:.4f}' in printed
 
 
 def test_labels_of_test_nodes_do_not_matter(search: Callable[..., optuna.Study], tmp_path: Path) -> None:
@@ -163,19 +163,19 @@ def test_interrupted_search_goes_on_where_it_stopped(
 
     def interrupted(*args: Any) -> None:
         started.append(args)
-        if len(started) == 3:
+        if len(started) == 2:
             raise KeyboardInterrupt
         run_once(*args)
 
     monkeypatch.setattr(tune, 'run_once', interrupted)
     with pytest.raises(KeyboardInterrupt):
-        search(4)
-    study = search(4)
+        search(2)
+    study = search(2)
     complete = [trial.value for trial in study.trials if trial.value is not None]
-    assert len(complete) == 4 and len(started) == 5
+    assert len(complete) == 2 and len(started) == 3
     before = found(study)
-    assert found(search(4)) == before and len(started) == 5  # there is nothing left to do
-    assert len(found(search(5))) == len(before) + 1
+    assert found(search(2)) == before and len(started) == 3  # there is nothing left to do
+    assert len(found(search(3))) == len(before) + 1
 
 
 def test_best_config_is_ready_to_run_and_gives_the_best_value(
