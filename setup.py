@@ -30,7 +30,9 @@ setup(
         # Never needed: PyG's scatter uses it where it is installed. Needs torch at build time:
         # pip install torch-scatter --no-build-isolation
         'scatter': ['torch-scatter>=2.1.2'],
+        'tune': ['optuna>=5,<6'],  # run/tune.py
         'dev': [
+            'optuna>=5,<6',
             'pytest>=8',
             'hypothesis>=6',
             'ruff>=0.9',

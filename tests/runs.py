@@ -57,7 +57,7 @@ def arguments(stage: str, out_dir: Path, changes: Changes = None, *options: str)
 
 
 @contextmanager
-def _as_if_alone(argv: list[str]) -> Iterator[None]:
+def as_if_alone(argv: list[str]) -> Iterator[None]:
     """Gives main.py its arguments and takes back what it leaves behind in a process."""
     root = logging.getLogger()
     before = (sys.argv, root.handlers[:], root.level, torch.get_num_threads())
@@ -84,7 +84,7 @@ def run(stage: str, out_dir: Path, changes: Changes = None, *options: str) -> Pa
         changes: keys and values beside those of `SMALL`.
         options: what stands before the keys, such as `--repeat`, `3`.
     """
-    with _as_if_alone(arguments(stage, out_dir, changes, *options)):
+    with as_if_alone(arguments(stage, out_dir, changes, *options)):
         runpy.run_path(str(MAIN), run_name='__main__')
     return out_dir / CONFIGS[stage].stem
 

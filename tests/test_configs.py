@@ -22,7 +22,7 @@ from graphgps_ext.train.results import flat_config
 from graphgps_ext.transform.batch import attention_graph_of
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
-PATHS = sorted(CONFIGS.glob('*/*.yaml'))
+PATHS = sorted(path for folder in ('Exphormer', 'Spexphormer') for path in CONFIGS.glob(f'{folder}/*.yaml'))
 
 RANDOM_60, RANDOM_50 = ('random', [0.6, 0.2, 0.2]), ('random', [0.5, 0.25, 0.25])
 BALANCED, FIXED = ('class-balanced', [0.5, 0.25, 0.25]), ('standard', None)

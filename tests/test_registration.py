@@ -17,7 +17,7 @@ from yacs.config import CfgNode
 import graphgps_ext
 
 NAMES = {
-    'config': [f'spex_ext_{group}' for group in ('dataset', 'train', 'gt', 'prep', 'spex')],
+    'config': [f'spex_ext_{group}' for group in ('dataset', 'train', 'gt', 'posenc', 'prep', 'spex')],
     'edge_encoder': ['spex_expander_edge'],
     'head': ['spex_attention_scores', 'spex_seed_node'],
     'layer': ['spex_estimator', 'spex_exphormer', 'spexphormer'],

@@ -7,6 +7,9 @@ import difflib
 from torch_geometric.graphgym import register
 from yacs.config import CfgNode
 
+from graphgps_ext.layer.local import LOCAL_GNN_TYPES, OF_SAMPLED_EDGES
+from graphgps_ext.transform.features import NORMALIZATIONS
+
 MODES = ('spexphormer_estimator', 'spexphormer', 'full_graph')
 CHOICES = {
     'train.mode': MODES,
@@ -19,6 +22,10 @@ CHOICES = {
     'dataset.split_mode': ('standard', 'random', 'class-balanced'),
     'dataset.task': ('node',),
     'dataset.task_type': ('classification', 'classification_multilabel'),
+    'dataset.normalize_features': NORMALIZATIONS,
+    'gt.local_gnn_type': ('none', *LOCAL_GNN_TYPES),
+    'gt.local_edges': ('graph', 'sampled'),
+    'gt.jumping_knowledge': ('none', 'cat', 'max', 'lstm'),
     'gt.attention_impl': ('auto', 'torch', 'numba', 'triton'),
 }
 # Keys that name something registered, with the name of its registry.
@@ -111,6 +118,8 @@ def _ranges(cfg: CfgNode) -> list[str]:
         'gt.layers': 1,
         'gt.n_heads': 1,
         'gt.dim_hidden': 1,
+        'posenc_LapPE.eigen.max_freqs': 1,
+        'posenc_RWSE.walk_length': 1,
         'prep.exp_deg': 1,
         'prep.num_virt_node': 0,
         'dataset.grid_side': 2,
@@ -146,6 +155,29 @@ def _model(cfg: CfgNode) -> list[str]:
     norms = [f'gt.{n}_norm' for n in ('batch', 'graph', 'layer') if cfg.gt[f'{n}_norm']]
     if len(norms) > 1:
         problems.append(f'at most one normalisation may be True, got {" and ".join(norms)}')
+    if cfg.gt.local_gnn_type != 'none':
+        problems += _local_branch(cfg)
+    return problems
+
+
+def _local_branch(cfg: CfgNode) -> list[str]:
+    kind, edges = cfg.gt.local_gnn_type, cfg.gt.local_edges
+    problems = []
+    if cfg.train.mode == 'spexphormer_estimator':
+        problems.append(
+            f'an estimator has no local branch, which would do what its attention weights are to show: '
+            f'gt.local_gnn_type needs to be none, got {kind}'
+        )
+    if edges == 'graph' and 'spex_neighbor' in (cfg.train.sampler, cfg.val.sampler):
+        problems.append(
+            'gt.local_edges graph needs a full batch (train.sampler and val.sampler full_batch): '
+            'mini-batches hold the sampled edges alone; set gt.local_edges sampled, or gt.local_gnn_type none'
+        )
+    if edges == 'sampled' and kind not in OF_SAMPLED_EDGES:
+        problems.append(
+            f'gt.local_edges sampled needs gt.local_gnn_type to be one of {", ".join(OF_SAMPLED_EDGES)}, '
+            f'got {kind}'
+        )
     return problems
 
 
@@ -179,9 +211,16 @@ def _stage_2(cfg: CfgNode) -> list[str]:
     if cfg.gnn.head != 'spex_seed_node':
         problems.append(f'train.mode spexphormer needs gnn.head spex_seed_node, got {cfg.gnn.head}')
     degrees = cfg.spex.layer_degrees
-    if len(degrees) != cfg.gt.layers:
+    if len(degrees) not in (1, cfg.gt.layers):
         problems.append(
             f'spex.layer_degrees needs {cfg.gt.layers} entries, one per layer (gt.layers), got {len(degrees)}'
+        )
+    if any(type(layer) is not int or layer < 0 for layer in cfg.spex.score_layers):
+        problems.append(f'spex.score_layers needs whole numbers from 0 up, got {list(cfg.spex.score_layers)}')
+    if len(cfg.spex.score_layers) > cfg.gt.layers:
+        problems.append(
+            f'spex.score_layers needs at most {cfg.gt.layers} entries, one per layer (gt.layers), '
+            f'got {len(cfg.spex.score_layers)}'
         )
     if any(type(k) is not int or k < 1 for k in degrees):
         problems.append(f'spex.layer_degrees needs whole numbers from 1 up, got {list(degrees)}')

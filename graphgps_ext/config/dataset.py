@@ -31,5 +31,9 @@ def dataset_config(cfg: CfgNode) -> None:
     # Seed of the embedded Minesweeper grid.
     cfg.dataset.grid_seed = 0
 
+    # Normalisation of the node features, which sees no label: none, row (each row's features sum to one, by
+    # PyG's NormalizeFeatures), or standardize (each column to mean 0 and deviation 1).
+    cfg.dataset.normalize_features = 'none'
+
     # Several splits in one call: split indices (standard) or split seeds (random, class-balanced).
     cfg.run_multiple_splits = []

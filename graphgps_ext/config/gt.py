@@ -36,6 +36,26 @@ def gt_config(cfg: CfgNode) -> None:
     # LayerNorm over the channels of each node.
     cfg.gt.layer_norm = False
 
+    # Normalise the input of the attention and of the feed-forward block rather than their outputs.
+    cfg.gt.pre_norm = False
+
+    # Add a linear map of the attention's input to its output, beside or instead of gt.residual.
+    cfg.gt.linear_skip = False
+
+    # Have a feed-forward block in each layer; without it a ReLU and one dropout stand in its place.
+    cfg.gt.feed_forward = True
+
+    # Message passing over the graph's own edges, added to each layer's attention: none, gcn, sage, gat or
+    # gatedgcn.
+    cfg.gt.local_gnn_type = 'none'
+
+    # Edges of that message passing: graph (all edges of the graph, in a full batch), or sampled (those edges
+    # of the layer's sampled table that are edges of the graph; in mini-batches too, not for gcn).
+    cfg.gt.local_edges = 'graph'
+
+    # What the head sees: none (the last layer), or all layers by PyG's JumpingKnowledge: cat, max or lstm.
+    cfg.gt.jumping_knowledge = 'none'
+
     # Implementation of the attention operator: torch (reference), numba (CPU), triton (CUDA), or auto:
     # the one of the device.
     cfg.gt.attention_impl = 'auto'

@@ -86,22 +86,24 @@ class SamplingPlan:
         if self.strategy != 'weighted' or self.graph.indptr.is_cuda:
             return self
         degree = self.graph.degree()
-        scores: list[Tensor | PrefixWeights | None] = []
-        for weights, K in zip(self.scores, self.layer_degrees, strict=True):
+        scores = list(self.scores)
+        made: dict[int, PrefixWeights] = {}  # layers may share their weights
+        for layer, (weights, K) in enumerate(zip(self.scores, self.layer_degrees, strict=True)):
             in_long_rows = int(degree[degree >= LONG_ROW * K].sum())
             if isinstance(weights, Tensor) and 2 * in_long_rows > self.graph.num_edges:
-                scores.append(prefix_weights(self.graph, weights))
-            else:
-                scores.append(weights)
+                if id(weights) not in made:
+                    made[id(weights)] = prefix_weights(self.graph, weights)
+                scores[layer] = made[id(weights)]
         return replace(self, scores=scores)
 
     def to(self, device: torch.device) -> SamplingPlan:
         """The plan on another device; what was prepared for draws on a CPU stays behind."""
         plain = [s.weights if isinstance(s, PrefixWeights) else s for s in self.scores]
+        moved = {id(s): s.to(device) for s in plain if s is not None}  # layers may share them
         return replace(
             self,
             graph=self.graph.to(device),
-            scores=[None if s is None else s.to(device) for s in plain],
+            scores=[None if s is None else moved[id(s)] for s in plain],
             edge_attr=None if self.edge_attr is None else self.edge_attr.to(device),
         )
 
@@ -208,15 +210,18 @@ class SparseNeighborLoader(NodeLoader):
 
 
 def node_data(data: Data) -> Data:
-    """The node tensors of `data` alone: what a layered batch slices."""
-    keys = ('x', 'y', 'train_mask', 'val_mask', 'test_mask', 'virtual_node')
+    """The node tensors of `data` alone: what a layered batch slices (and, for a full batch, local edges)."""
+    keys = ('x', 'y', 'train_mask', 'val_mask', 'test_mask', 'virtual_node', 'local_edge_index')
     nodes = Data(**{key: data[key] for key in keys if key in data})
     nodes.num_nodes = data.num_nodes
     return nodes
 
 
 def full_batch(data: Data, plan: SamplingPlan, key: int, *, with_backward: bool = True) -> Data:
-    """The layered batch in which all nodes are seeds: whole tables, nothing to relabel or slice."""
+    """The layered batch in which all nodes are seeds: whole tables, nothing to relabel or slice.
+
+    It alone can hold `local_edge_index`, the edges of a local branch.
+    """
     start = time.perf_counter()
     layers = tuple(plan.draw(layer, None, key) for layer in range(len(plan.layer_degrees)))
     batch = plan.add_to(node_data(data), layers, with_backward=with_backward)

@@ -27,8 +27,11 @@ def choose(cfg: CfgNode, mode: str) -> CfgNode:
 
 def set_keys(cfg: CfgNode, changes: dict) -> None:
     for key, value in changes.items():
-        group, _, name = key.rpartition('.')
-        (cfg[group] if group else cfg)[name] = value
+        *groups, name = key.split('.')
+        node = cfg
+        for group in groups:
+            node = node[group]
+        node[name] = value
 
 
 def problems_of(cfg: CfgNode) -> list[str]:
@@ -101,6 +104,8 @@ def test_name_that_is_not_read_may_be_anything(graphgym_cfg: CfgNode) -> None:
         ('gt.layers', 1),
         ('gt.n_heads', 1),
         ('gt.dim_hidden', 1),
+        ('posenc_LapPE.eigen.max_freqs', 1),
+        ('posenc_RWSE.walk_length', 1),
         ('prep.exp_deg', 1),
         ('prep.num_virt_node', 0),
         ('dataset.grid_side', 2),
@@ -235,6 +240,34 @@ def test_dropout_is_a_probability(graphgym_cfg: CfgNode, key: str, value: float)
         ),
         (
             'spexphormer',
+            {'spex.score_layers': [0, 1, 2, 3, 3]},
+            'spex.score_layers needs at most 4 entries, one per layer (gt.layers), got 5',
+        ),
+        (
+            'spexphormer',
+            {'spex.score_layers': [0, -1]},
+            'spex.score_layers needs whole numbers from 0 up, got [0, -1]',
+        ),
+        (
+            'spexphormer',
+            {'gt.local_gnn_type': 'gcn', 'val.sampler': 'spex_neighbor'},
+            'gt.local_edges graph needs a full batch (train.sampler and val.sampler full_batch): '
+            'mini-batches hold the sampled edges alone; set gt.local_edges sampled, '
+            'or gt.local_gnn_type none',
+        ),
+        (
+            'spexphormer',
+            {'gt.local_gnn_type': 'gcn', 'gt.local_edges': 'sampled'},
+            'gt.local_edges sampled needs gt.local_gnn_type to be one of sage, gat, gatedgcn, got gcn',
+        ),
+        (
+            'spexphormer_estimator',
+            {'gt.local_gnn_type': 'sage'},
+            'an estimator has no local branch, which would do what its attention weights are to show: '
+            'gt.local_gnn_type needs to be none, got sage',
+        ),
+        (
+            'spexphormer',
             {'spex.layer_degrees': [4, 0, 2, 2]},
             'spex.layer_degrees needs whole numbers from 1 up, got [4, 0, 2, 2]',
         ),
@@ -271,6 +304,12 @@ def test_problem_across_keys_is_named(graphgym_cfg: CfgNode, mode: str, changes:
     [
         ('spexphormer', {'spex.strategy': 'uniform', 'spex.estimator': ''}),
         ('spexphormer', {'train.sampler': 'spex_neighbor', 'val.sampler': 'spex_neighbor'}),
+        ('spexphormer', {'spex.layer_degrees': [4], 'spex.score_layers': [0, 1]}),
+        ('spexphormer', {'gt.local_gnn_type': 'gcn'}),
+        (
+            'spexphormer',
+            {'gt.local_gnn_type': 'gat', 'gt.local_edges': 'sampled', 'train.sampler': 'spex_neighbor'},
+        ),
         ('spexphormer_estimator', {'spex.temperature_hold': 50}),
         ('spexphormer_estimator', {'spex.select_after_hold': True, 'spex.temperature_hold': 49}),
         ('spexphormer_estimator', {'gt.batch_norm': False, 'gt.graph_norm': True}),
@@ -291,7 +330,7 @@ def test_all_problems_are_reported_at_once(graphgym_cfg: CfgNode) -> None:
         {
             'gt.n_heads': 5,
             'optim.max_epoch': 0,
-            'spex.layer_degrees': [2],
+            'spex.layer_degrees': [2, 2],
             'spex.fill': 'zeros',
             'train.enable_ckpt': False,
         },
