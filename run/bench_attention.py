@@ -83,7 +83,7 @@ def error_of(problem: Problem, truth: list[Tensor], forward: Callable[[Problem],
 
 def tolerance(name: str, problem: Problem) -> float:
     if problem.query.dtype != torch.float32:
-        return 2e-2
+        return 5e-2  # type_bias: its gradient is a small difference of sums of products with rounded outputs
     # The eager formulas sum the tables' gradients over all edges in float32.
     return 1e-5 if name in ('numba', 'triton') else 1e-3
 
@@ -177,7 +177,8 @@ def measure(case: AttentionCase, device: str, bandwidth: float, only: str) -> li
     assert truth is not None
     proofs = {False: (proof, truth)}
     if device == 'cuda':  # the truth about rounded inputs
-        proofs[True] = (proof.low_precision(), truth_of(proof.low_precision(), device))
+        low = proof.low_precision()
+        proofs[True] = (low, gradients(low.double(), lambda p: fused(p, 'torch')))
     rows: list[dict[str, Any]] = []
     for suffix, name, forward, step in candidates(problem, device):
         if not re.search(only, name):

@@ -31,7 +31,18 @@ from bench_harness import describe, print_table, write_json
 
 RUN = Path(__file__).resolve().parent
 CONFIGS = RUN.parent / 'configs'
-COLUMNS = ('case', 'impl', 'ms', 'slower', 'peak_rss_mb', 'peak_gpu_mb', 'attention', 'block', 'waiting', 'engine')
+COLUMNS = (
+    'case',
+    'impl',
+    'ms',
+    'slower',
+    'peak_rss_mb',
+    'peak_gpu_mb',
+    'attention',
+    'block',
+    'waiting',
+    'engine',
+)
 SHARES = ('attention', 'block', 'waiting', 'engine')
 # The keys that set width and number of layers of each model.
 PEERS = {

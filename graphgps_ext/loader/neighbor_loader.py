@@ -150,9 +150,9 @@ class SparseNeighborSampler(BaseSampler):
     def sample_from_nodes(self, index: NodeSamplerInput, **kwargs: Any) -> LayeredSamplerOutput:
         """The layered neighbourhood of the seed nodes `index.node` [S]."""
         start = time.perf_counter()
-        seeds = index.node
+        seeds = index.node.to(self.plan.graph.indptr.device)
         # Batches are told apart by their first seed, so that it does not matter which worker draws one.
-        key = stream_key(self.key, int(seeds[0])) if self.plan.per_batch else self.key
+        key = stream_key(self.key, int(index.node[0])) if self.plan.per_batch else self.key
         sampled = layered_neighborhood(
             seeds,
             lambda layer, nodes: self.plan.draw(layer, nodes, key),

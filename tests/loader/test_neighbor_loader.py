@@ -216,3 +216,18 @@ def test_weights_are_prepared_where_most_edges_lie_in_rows_far_above_the_degree(
     assert not any(isinstance(s, PrefixWeights) for s in plan_of(graph, strategy='top').prepared().scores)
     for table in full_batch(data, prepared, KEY).layers:
         assert (table.neighbors >= 0).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_batches_made_on_a_gpu_are_those_of_the_cpu(graph: InNeighbors, data: Data) -> None:
+    plan = plan_of(graph)
+    loaders = [
+        SparseNeighborLoader(node_data(data).to(device), plan.to(torch.device(device)), key=KEY, batch_size=8)
+        for device in ('cuda', 'cpu')
+    ]
+    for found, expected in zip(*loaders, strict=True):
+        assert found.x.is_cuda and found.layers[0].neighbors.is_cuda
+        assert torch.equal(found.n_id.cpu(), expected.n_id)
+        for a, b in zip(found.layers, expected.layers, strict=True):
+            assert torch.equal(a.neighbors.cpu(), b.neighbors)
