@@ -3,8 +3,8 @@
     python run/bench_large.py                                   132,534 nodes, 79 M directed edges, on the GPU
     python run/bench_large.py --nodes 13253 --edges 790000      a hundredth of the edges, anywhere
 
-Degrees are log-normal. Stage 1 attends over all edges, those of an expander of degree 100 and self-loops; stage 2
-runs with its config's mini-batches and, as a second row, in one full batch. Prints seconds per epoch and peaks.
+Degrees are log-normal. Stage 1 attends over all edges, those of an expander of degree 100 and self-loops;
+stage 2 runs in one full batch and with its config's mini-batches. Prints seconds per epoch and peaks.
 """
 
 from __future__ import annotations
