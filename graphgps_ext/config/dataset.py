@@ -31,5 +31,9 @@ def dataset_config(cfg: CfgNode) -> None:
     # Seed of the embedded Minesweeper grid.
     cfg.dataset.grid_seed = 0
 
+    # Number of nodes of the graph, for the network pyg_linkx; run/main.py sets it, as GraphGym sets dim_in.
+    ensure_group(cfg, 'share')
+    cfg.share.num_nodes = 0
+
     # Several splits in one call: split indices (standard) or split seeds (random, class-balanced).
     cfg.run_multiple_splits = []

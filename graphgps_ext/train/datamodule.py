@@ -1,4 +1,4 @@
-"""Batches for Lightning: the whole graph, or sampled layers drawn anew for each epoch."""
+"""Batches for Lightning: the whole graph, random parts of it, or sampled layers drawn for each epoch."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.imports import pl
+from torch_geometric.loader import RandomNodeLoader
 
 from graphgps_ext.loader.neighbor_loader import SamplingPlan, SparseNeighborLoader, full_batch, node_data
 from graphgps_ext.sampling import stream_key
@@ -66,6 +67,50 @@ class WholeGraphData(pl.LightningDataModule):
     def report_batches(self, draw: int) -> Iterable[Data]:
         """The graph."""
         return [self.graph]
+
+
+class PartitionedData(pl.LightningDataModule):
+    """Parts of the graph, each with the edges within it: `train.batch_size` random nodes at a time.
+
+    The parts of an epoch are a function of (seed, epoch), so a resumed run repeats them. The graph stays where
+    it is, the parts go to the device. Evaluation sees the whole graph with `val.sampler: full_batch`.
+
+    Args:
+        data: the graph, plain (see transform.batch.plain_graph).
+    """
+
+    reload_every_n_epochs = 1  # a new epoch has other parts
+    report_draws = 1
+
+    def __init__(self, data: Data) -> None:
+        super().__init__()
+        self.graph = data
+
+    def train_dataloader(self) -> DataLoader:
+        """The parts of the epoch."""
+        return self._parts(stream_key(cfg.seed, TRAINING, self.trainer.current_epoch))
+
+    def val_dataloader(self) -> DataLoader:
+        """The whole graph, or other parts than those of the training."""
+        if cfg.val.sampler == 'full_batch':
+            return _one_batch_loader(lambda: self.graph)
+        return self._parts(stream_key(cfg.seed, EVALUATION, self.trainer.current_epoch))
+
+    def report_batches(self, draw: int) -> Iterable[Data]:
+        """As for the evaluation."""
+        if cfg.val.sampler == 'full_batch':
+            return [copy.copy(self.graph)]  # which is moved in place
+        return self._parts(stream_key(cfg.seed, REPORT, draw))
+
+    def _parts(self, key: int) -> RandomNodeLoader:
+        num_nodes = self.graph.num_nodes
+        order = torch.randperm(num_nodes, generator=torch.Generator().manual_seed(key))
+        return RandomNodeLoader(
+            self.graph,
+            num_parts=-(-num_nodes // cfg.train.batch_size),
+            sampler=order.tolist(),
+            num_workers=cfg.num_workers,
+        )
 
 
 class SampledData(pl.LightningDataModule):
