@@ -121,6 +121,7 @@ class _Polynormer(_LogProbabilities):
     def __init__(self, model: Polynormer, *, local_epochs: int) -> None:
         super().__init__(model)
         self.local_epochs = local_epochs
+        self.start_epoch(0)
 
     def start_epoch(self, epoch: int) -> None:
         """Says which epoch begins; the recipe calls it."""
