@@ -76,8 +76,8 @@ def check_config(cfg: CfgNode) -> None:
     several = isinstance(cfg.devices, int) and cfg.devices > 1
     if several and {cfg.train.sampler, cfg.val.sampler} != {'spex_neighbor'}:
         problems.append(
-            f'devices needs to be 1 for a full batch or random parts, got {cfg.devices}: several devices share '
-            f'mini-batches (train.sampler and val.sampler spex_neighbor)'
+            f'devices needs to be 1 for a full batch or random parts, got {cfg.devices}: several devices '
+            f'share mini-batches (train.sampler and val.sampler spex_neighbor)'
         )
     if not cfg.train.enable_ckpt:
         problems.append('train.enable_ckpt needs to be True: the best epoch is reloaded from its checkpoint')
@@ -128,15 +128,19 @@ def _ranges(cfg: CfgNode) -> list[str]:
         for key, low in least.items()
         if get(cfg, key) < low
     ]
-    return problems + [
-        f'{key} needs to lie in [0, 1), got {get(cfg, key)}'
-        for key in ('gt.dropout', 'gt.input_dropout', 'gnn.dropout')
-        if not 0 <= get(cfg, key) < 1
-    ] + [
-        f'{key} needs to lie in [0, 1], got {get(cfg, key)}'
-        for key in ('gt.graph_weight', 'gt.beta')
-        if not 0 <= get(cfg, key) <= 1
-    ]
+    return (
+        problems
+        + [
+            f'{key} needs to lie in [0, 1), got {get(cfg, key)}'
+            for key in ('gt.dropout', 'gt.input_dropout', 'gnn.dropout')
+            if not 0 <= get(cfg, key) < 1
+        ]
+        + [
+            f'{key} needs to lie in [0, 1], got {get(cfg, key)}'
+            for key in ('gt.graph_weight', 'gt.beta')
+            if not 0 <= get(cfg, key) <= 1
+        ]
+    )
 
 
 def _model(cfg: CfgNode) -> list[str]:
@@ -159,20 +163,17 @@ def _model(cfg: CfgNode) -> list[str]:
 def _plain_network(cfg: CfgNode) -> list[str]:
     """What goes with PyG's models, which see node features and graph edges, and what does not."""
     plain = cfg.model.type.startswith('pyg_')
-    samplers = f'got {cfg.train.sampler} and {cfg.val.sampler}'
     problems = []
     if 'random_node' in (cfg.train.sampler, cfg.val.sampler):
         if not plain or cfg.model.type == 'pyg_linkx':
             problems.append(
-                f'train.sampler and val.sampler random_node need a model.type that can see a part of the graph '
-                f'(pyg_..., but not pyg_linkx), got {cfg.model.type}'
+                f'train.sampler and val.sampler random_node need a model.type that can see a part of the '
+                f'graph (pyg_..., but not pyg_linkx), got {cfg.model.type}'
             )
         if cfg.train.sampler == 'full_batch':
-            problems.append(f'val.sampler random_node needs train.sampler random_node, {samplers}')
+            problems.append('val.sampler random_node needs train.sampler random_node, got full_batch')
     if not plain:
         return problems
-    if cfg.train.mode != 'full_graph':
-        problems.append(f'model.type {cfg.model.type} needs train.mode full_graph, got {cfg.train.mode}')
     problems += [
         f'{key} needs at least 1, got {get(cfg, key)}'
         for key in ('gnn.layers_mp', 'gnn.dim_inner', 'gnn.att_heads')

@@ -66,7 +66,7 @@ class SeveralHeadPolynormer(Polynormer):
     """PyG's Polynormer, whose global attention cannot take the H·C channels that several heads make.
 
     PyG 2.8 gives it the width of one head (`channels=hidden_channels`), so `heads > 1` fails when the global
-    phase begins. Here it gets the full width; with one head both are the same (with `qk_shared`, as published).
+    phase begins. Here it gets the full width; with one head both are the same (if `qk_shared`, as published).
     """
 
     def __init__(
@@ -125,7 +125,7 @@ class _Polynormer(_LogProbabilities):
 
     def start_epoch(self, epoch: int) -> None:
         """Says which epoch begins; the recipe calls it."""
-        self.model._global = epoch >= self.local_epochs
+        self.model._global = epoch >= self.local_epochs  # type: ignore[assignment]
 
     def edges(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """[2, E + N], with a self-loop for each node."""
@@ -137,7 +137,7 @@ class _Polynormer(_LogProbabilities):
 
     def set_extra_state(self, state: dict[str, bool]) -> None:
         """Restores the phase of a checkpoint."""
-        self.model._global = state['global']
+        self.model._global = state['global']  # type: ignore[assignment]
 
 
 def _num_classes(dim_out: int) -> int:

@@ -43,8 +43,8 @@ class ConvWithSkip(nn.Module):
 class ResidualGCN(GCN):
     """PyG's GCN with a linear skip beside each convolution.
 
-    With `jk='last'` it is the GCN of "Classic GNNs are Strong Baselines" (Luo, Shi, Wu, NeurIPS 2024): in each
-    layer convolution + skip, norm, activation, dropout, and a linear map at the end.
+    With `jk='last'` it is the GCN of "Classic GNNs are Strong Baselines" (Luo, Shi, Wu, NeurIPS 2024): in
+    each layer convolution + skip, norm, activation, dropout, and a linear map at the end.
     """
 
     def init_conv(self, in_channels: int, out_channels: int, **kwargs: Any) -> ConvWithSkip:

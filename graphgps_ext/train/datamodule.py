@@ -72,8 +72,8 @@ class WholeGraphData(pl.LightningDataModule):
 class PartitionedData(pl.LightningDataModule):
     """Parts of the graph, each with the edges within it: `train.batch_size` random nodes at a time.
 
-    The parts of an epoch are a function of (seed, epoch), so a resumed run repeats them. The graph stays where
-    it is, the parts go to the device. Evaluation sees the whole graph with `val.sampler: full_batch`.
+    The parts of an epoch are a function of (seed, epoch), so a resumed run repeats them. The graph stays
+    where it is, the parts go to the device. Evaluation sees the whole graph with `val.sampler: full_batch`.
 
     Args:
         data: the graph, plain (see transform.batch.plain_graph).

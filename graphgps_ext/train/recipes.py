@@ -40,7 +40,7 @@ def build_model(data: Data) -> NodeClassifier:
 def train_full_graph(data: Data) -> dict[str, Any]:
     """Any network of GraphGym on the whole graph in one batch (Exphormer and other baselines).
 
-    PyG's models (`model.type pyg_...`) get the graph edges alone and, with `train.sampler random_node`, parts.
+    PyG's models (`model.type pyg_...`) get graph edges alone, and parts with `train.sampler random_node`.
     """
     model = build_model(data)
     if isinstance(model.model, PlainNetwork):

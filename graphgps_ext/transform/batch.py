@@ -55,8 +55,8 @@ def attention_graph_of(data: Data) -> InNeighbors:
 def plain_graph(data: Data) -> Data:
     """What message passing sees of `data`: its graph edges, without expander, self-loops or attention graph.
 
-    Like the attention graph's they are coalesced, sorted by target (a scatter on a CPU is several times faster
-    than on unsorted ones) and, unless the config says otherwise, in both directions.
+    Like the attention graph's they are coalesced, sorted by target (a scatter on a CPU is several times
+    faster than on unsorted ones) and, unless the config says otherwise, in both directions.
 
     Returns:
         `x`, `y`, the masks, `edge_index` [2, E] int64, and `n_id` [N] int64, which a part of the graph keeps.

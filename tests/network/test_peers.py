@@ -1,4 +1,4 @@
-"""PyG's models as networks for GraphGym: they compute what PyG's modules compute, on the graph edges alone."""
+"""PyG's models as networks for GraphGym compute what PyG's modules compute, on the graph edges alone."""
 
 from __future__ import annotations
 
@@ -311,7 +311,11 @@ def test_one_node_alone_trains(small: CfgNode) -> None:
             {'gt.n_heads': 8, 'gt.attn_type': 'performer'},
             r'performer needs at least 2 channels per head, got gt.dim_hidden 8 and gt.n_heads 8',
         ),
-        ('pyg_linkx', {'share.num_nodes': 0}, r'needs the number of nodes .* got share.num_nodes 0 \(run/main'),
+        (
+            'pyg_linkx',
+            {'share.num_nodes': 0},
+            r'needs the number of nodes .* got share.num_nodes 0 \(run/main',
+        ),
         *(
             (name, {'dataset.task_type': 'classification_multilabel', 'model.type': name}, f'{name} needs da')
             for name in BINARY
