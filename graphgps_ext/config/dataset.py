@@ -8,6 +8,7 @@ from graphgps_ext.config.group import ensure_group
 def dataset_config(cfg: CfgNode) -> None:
     """Adds keys to the group `dataset`."""
     ensure_group(cfg, 'dataset')
+    ensure_group(cfg, 'share')
 
     # Split: standard (the data set's own), random (ratios dataset.split), or class-balanced
     # (round(ratio·N/C) random training nodes of each class, the rest halved).
@@ -32,7 +33,6 @@ def dataset_config(cfg: CfgNode) -> None:
     cfg.dataset.grid_seed = 0
 
     # Number of nodes of the graph, for the network pyg_linkx; run/main.py sets it, as GraphGym sets dim_in.
-    ensure_group(cfg, 'share')
     cfg.share.num_nodes = 0
 
     # Several splits in one call: split indices (standard) or split seeds (random, class-balanced).
