@@ -4,12 +4,12 @@
     python run/bench_pipeline.py --dataset minesweeper-grid --epochs 5
     python run/bench_pipeline.py --json pipeline.json dataset.dir DIR  rows as JSON as well
 
-Each row is a process of its own that trains for `--epochs` epochs with an evaluation after each, as a user's
-run does; ms is the median epoch, and of both stages that of an epoch of the whole: each stage for as many epochs
-as its config has. "reference" is Spexphormer with the plain-torch operator and a sampler that sorts; the first
-losses of the two must agree. A second, synchronised run of each stage of ours is split into attention, rest of
-the block (the rest of forward, backward and optimiser), waiting for batches, and engine (Lightning, metrics,
-logs, checkpoints), in % of its time.
+Each row is a process of its own that trains for `--epochs` epochs with an evaluation after each, as a
+user's run does; ms is the median epoch, and of both stages that of an epoch of the whole: each stage for as
+many epochs as its config has. "reference" is Spexphormer with the plain-torch operator and a sampler that
+sorts; the first losses of the two must agree. A second, synchronised run of each stage of ours is split
+into attention, rest of the block (the rest of forward, backward and optimiser), waiting for batches, and
+engine (Lightning, metrics, logs, checkpoints), in % of its time.
 """
 
 from __future__ import annotations

@@ -28,6 +28,19 @@ CONFIGS = {
     'real estimator': REPOSITORY / 'configs/Spexphormer/minesweeper-estimator.yaml',
     'real spexphormer': REPOSITORY / 'configs/Spexphormer/minesweeper-spexphormer.yaml',
 }
+PEERS = (
+    'GCN',
+    'GraphSAGE',
+    'GATv2',
+    'GPS',
+    'GPSPerformer',
+    'SGFormer',
+    'Polynormer',
+    'LINKX',
+    'MLP',
+    'ResGCN',
+)
+CONFIGS |= {name: REPOSITORY / f'configs/{name}/minesweeper-grid-{name}.yaml' for name in PEERS}
 SPLITS = ('train', 'val', 'test')
 SMALL = {
     'dataset.grid_side': 16,

@@ -22,7 +22,10 @@ NAMES = {
     'head': ['spex_attention_scores', 'spex_seed_node'],
     'layer': ['spex_estimator', 'spex_exphormer', 'spexphormer'],
     'loader': ['spex_loader'],
-    'network': ['spex_estimator', 'spex_exphormer', 'spexphormer'],
+    'network': [
+        *(f'pyg_{name}' for name in ('gatv2', 'gcn', 'gps', 'graphsage', 'linkx', 'mlp', 'polynormer')),
+        *('pyg_residual_gcn', 'pyg_sgformer', 'spex_estimator', 'spex_exphormer', 'spexphormer'),
+    ],
     'node_encoder': ['spex_linear_node'],
     'optimizer': ['adamW'],
     'scheduler': ['cosine_with_warmup'],

@@ -1,4 +1,4 @@
-"""Config group `gt`: the sparse graph transformer (GraphGPS's names where the meaning is the same)."""
+"""Config group `gt`: graph transformers (GraphGPS's names where the meaning is the same)."""
 
 from yacs.config import CfgNode
 
@@ -21,7 +21,7 @@ def gt_config(cfg: CfgNode) -> None:
     # Dropout after the attention and in the feed-forward block.
     cfg.gt.dropout = 0.0
 
-    # Dropout of the input features (node encoder spex_linear_node).
+    # Dropout of the input features (node encoder spex_linear_node, and the networks pyg_*).
     cfg.gt.input_dropout = 0.0
 
     # Add the input of the attention and of the feed-forward block to their outputs.
@@ -59,3 +59,15 @@ def gt_config(cfg: CfgNode) -> None:
     # Implementation of the attention operator: torch (reference), numba (CPU), triton (CUDA), or auto:
     # the one of the device.
     cfg.gt.attention_impl = 'auto'
+
+    # Global attention of pyg_gps: multihead (all pairs of nodes, time in N²) or performer (linear in N).
+    cfg.gt.attn_type = 'multihead'
+
+    # Weight of the GCN in pyg_sgformer's sum; the attention has the rest.
+    cfg.gt.graph_weight = 0.5
+
+    # β of pyg_polynormer: share of a layer's plain output beside its polynomial term.
+    cfg.gt.beta = 0.9
+
+    # Epochs in which pyg_polynormer trains its local attention alone, before the global one joins.
+    cfg.gt.local_epochs = 0

@@ -54,6 +54,14 @@ class TemperatureSchedule(pl.Callback):
         )
 
 
+class EpochToNetwork(pl.Callback):
+    """Tells a network that trains in phases which epoch begins."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Before training and evaluation of this epoch."""
+        pl_module.model.start_epoch(trainer.current_epoch)
+
+
 class EpochRecord(pl.Callback):
     """Writes stats.json and TensorBoard scalars, shows progress, and reports what the epoch is chosen by.
 

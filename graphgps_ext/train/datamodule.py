@@ -1,4 +1,4 @@
-"""Batches for Lightning: the whole graph, or sampled layers drawn anew for each epoch."""
+"""Batches for Lightning: the whole graph, random parts of it, or sampled layers drawn for each epoch."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.imports import pl
+from torch_geometric.loader import RandomNodeLoader
 
 from graphgps_ext.loader.neighbor_loader import SamplingPlan, SparseNeighborLoader, full_batch, node_data
 from graphgps_ext.loader.prefetch import Prefetched
@@ -76,35 +77,32 @@ class WholeGraphData(pl.LightningDataModule):
         return [self.graph]
 
 
-class SampledData(pl.LightningDataModule):
-    """Layered batches. Draws are functions of (seed, purpose, epoch), so a resumed run repeats them.
+class StreamedData(pl.LightningDataModule):
+    """Batches that are functions of (seed, purpose, epoch): other ones in each epoch, repeated after a resume.
 
-    Sampling runs where the graph lies: on the training device with `num_workers: 0`, else in CPU workers. The
-    next batch, also that of the next epoch or evaluation, is made while the model computes.
-
-    Args:
-        data: the graph.
-        plan: what to draw in each layer.
+    The next batch, also that of the next epoch or evaluation, is made while the model computes. Subclasses
+    say what the loaders of an epoch are, which take random numbers from a generator of their own.
     """
 
     reload_every_n_epochs = 1  # a new epoch is a new key, hence a new loader
 
-    def __init__(self, data: Data, plan: SamplingPlan) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        self.nodes = node_data(data)
-        self.plan = plan
-        self.report_draws = cfg.spex.eval_draws
         self.executor: ThreadPoolExecutor | None = None
         self.batches: dict[tuple[int, int], Prefetched] = {}  # by purpose and epoch
 
+    def training_loader(self, epoch: int) -> DataLoader:
+        """The training batches of an epoch."""
+        raise NotImplementedError
+
+    def validation_loader(self, epoch: int) -> DataLoader:
+        """The batches of an epoch's evaluation."""
+        raise NotImplementedError
+
     def setup(self, stage: str) -> None:
-        """Moves graph, scores and node tensors to the device, unless workers sample on the CPU."""
+        """Starts the background thread, unless there are workers."""
         if cfg.num_workers == 0:
-            device = self.trainer.strategy.root_device
-            self.nodes = self.nodes.to(device)
-            self.plan = self.plan.to(device)
             self.executor = ThreadPoolExecutor(1, thread_name_prefix='batches')
-        self.plan = self.plan.prepared()
 
     def teardown(self, stage: str) -> None:
         """Ends the background thread."""
@@ -112,11 +110,11 @@ class SampledData(pl.LightningDataModule):
             self.executor.shutdown(wait=True, cancel_futures=True)
 
     def train_dataloader(self) -> Prefetched:
-        """Batches of training nodes, or of all nodes with `train.sampler: full_batch`."""
+        """The training batches of this epoch."""
         return self._batches(TRAINING, self.trainer.current_epoch)
 
     def val_dataloader(self) -> Prefetched:
-        """Batches of validation and test nodes, with draws of their own."""
+        """The batches of this epoch's evaluation."""
         return self._batches(EVALUATION, self.trainer.current_epoch)
 
     def take_seconds_waiting(self) -> float:
@@ -124,14 +122,10 @@ class SampledData(pl.LightningDataModule):
         ended = [key for key in self.batches if key[1] <= self.trainer.current_epoch]
         return sum(self.batches.pop(key).seconds_waiting for key in ended)
 
-    def report_batches(self, draw: int) -> Iterable[Data]:
-        """Batches for the report on the chosen epoch: draw number `draw`, independent of all others."""
-        return self._evaluation_loader(stream_key(cfg.seed, REPORT, draw), self._evaluated())
-
     def _batches(self, purpose: int, epoch: int) -> Prefetched:
         """The batches of an epoch; when the last of them was made, the first of what comes next is begun."""
         if (purpose, epoch) not in self.batches:
-            loader = self._training_loader(epoch) if purpose == TRAINING else self._validation_loader(epoch)
+            loader = self.training_loader(epoch) if purpose == TRAINING else self.validation_loader(epoch)
             batches = Prefetched(loader, self.executor, lambda: self._begin_next(purpose, epoch))
             self.batches.setdefault((purpose, epoch), batches)
         return self.batches[purpose, epoch]
@@ -143,7 +137,84 @@ class SampledData(pl.LightningDataModule):
         elif epoch + 1 < self.trainer.max_epochs:
             self._batches(TRAINING, epoch + 1).begin()
 
-    def _training_loader(self, epoch: int) -> DataLoader:
+
+class PartitionedData(StreamedData):
+    """Parts of the graph, each with the edges within it: `train.batch_size` random nodes at a time.
+
+    The graph stays where it is, the parts go to the device. Evaluation sees the whole graph with
+    `val.sampler: full_batch`.
+
+    Args:
+        data: the graph, plain (see transform.batch.plain_graph).
+    """
+
+    report_draws = 1
+
+    def __init__(self, data: Data) -> None:
+        super().__init__()
+        self.graph = data
+
+    def training_loader(self, epoch: int) -> DataLoader:
+        """The parts of the epoch."""
+        return self._parts(stream_key(cfg.seed, TRAINING, epoch))
+
+    def validation_loader(self, epoch: int) -> DataLoader:
+        """The whole graph, or other parts than those of the training."""
+        if cfg.val.sampler == 'full_batch':
+            return _one_batch_loader(lambda: self.graph)
+        return self._parts(stream_key(cfg.seed, EVALUATION, epoch))
+
+    def report_batches(self, draw: int) -> Iterable[Data]:
+        """As for the evaluation."""
+        if cfg.val.sampler == 'full_batch':
+            return [copy.copy(self.graph)]  # which is moved in place
+        return self._parts(stream_key(cfg.seed, REPORT, draw))
+
+    def _parts(self, key: int) -> RandomNodeLoader:
+        num_nodes = self.graph.num_nodes
+        num_parts = -(-num_nodes // cfg.train.batch_size)
+        order = torch.randperm(num_nodes, generator=torch.Generator().manual_seed(key))
+        # Ascending within a part, so that its edges stay sorted; the loader's parts have this size.
+        parts = [part.sort().values for part in order.split(-(-num_nodes // num_parts))]
+        return RandomNodeLoader(
+            self.graph,
+            num_parts=num_parts,
+            sampler=torch.cat(parts).tolist(),
+            num_workers=cfg.num_workers,
+            generator=torch.Generator(),
+        )
+
+
+class SampledData(StreamedData):
+    """Layered batches. Sampling runs where the graph lies: on the training device, unless workers sample on
+    the CPU (`num_workers`).
+
+    Args:
+        data: the graph.
+        plan: what to draw in each layer.
+    """
+
+    def __init__(self, data: Data, plan: SamplingPlan) -> None:
+        super().__init__()
+        self.nodes = node_data(data)
+        self.plan = plan
+        self.report_draws = cfg.spex.eval_draws
+
+    def setup(self, stage: str) -> None:
+        """Moves graph, scores and node tensors to the device, unless workers sample on the CPU."""
+        super().setup(stage)
+        if cfg.num_workers == 0:
+            device = self.trainer.strategy.root_device
+            self.nodes = self.nodes.to(device)
+            self.plan = self.plan.to(device)
+        self.plan = self.plan.prepared()
+
+    def report_batches(self, draw: int) -> Iterable[Data]:
+        """Batches for the report on the chosen epoch: draw number `draw`, independent of all others."""
+        return self._evaluation_loader(stream_key(cfg.seed, REPORT, draw), self._evaluated())
+
+    def training_loader(self, epoch: int) -> DataLoader:
+        """Batches of training nodes, or of all nodes with `train.sampler: full_batch`."""
         key = stream_key(cfg.seed, TRAINING, epoch // cfg.spex.resample_every)
         if cfg.train.sampler == 'full_batch':
             return _one_batch_loader(lambda: full_batch(self.nodes, self.plan, key))
@@ -153,7 +224,8 @@ class SampledData(pl.LightningDataModule):
         seeds = self._indices(self.nodes.train_mask)
         return self._seed_loader(self._share(seeds[torch.randperm(len(seeds), generator=order)]), key)
 
-    def _validation_loader(self, epoch: int) -> DataLoader:
+    def validation_loader(self, epoch: int) -> DataLoader:
+        """Batches of validation and test nodes, with draws of their own."""
         key = stream_key(cfg.seed, EVALUATION, epoch)
         return self._evaluation_loader(key, self._share(self._evaluated()))
 

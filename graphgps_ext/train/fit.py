@@ -98,6 +98,8 @@ def fit(
         # One batch an epoch, made where the graph lies: workers would only copy it.
         warnings.filterwarnings('ignore', '.*does not have many workers.*')
         warnings.filterwarnings('ignore', '.*Checkpoint directory.*exists and is not empty.*')
+        # A random part without training nodes is no step.
+        warnings.filterwarnings('ignore', '.*training_step.*returned.*None.*')
         if resume.is_file():
             logging.info(f'resuming from {resume}')
         trainer.fit(model, datamodule, ckpt_path=resume if resume.is_file() else None, weights_only=False)

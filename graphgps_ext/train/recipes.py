@@ -18,19 +18,21 @@ from torch_geometric.graphgym.register import register_train
 
 from graphgps_ext import scores
 from graphgps_ext.loader.neighbor_loader import SamplingPlan
-from graphgps_ext.train.callbacks import TemperatureSchedule
-from graphgps_ext.train.datamodule import SampledData, WholeGraphData
+from graphgps_ext.network.plain import PlainNetwork
+from graphgps_ext.train.callbacks import EpochToNetwork, TemperatureSchedule
+from graphgps_ext.train.datamodule import PartitionedData, SampledData, WholeGraphData
 from graphgps_ext.train.fit import fit, report
 from graphgps_ext.train.metrics import best_metric, num_outputs
 from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.results import read_stats
 from graphgps_ext.transform.attention_graph import kept_share
-from graphgps_ext.transform.batch import attention_graph_of
+from graphgps_ext.transform.batch import attention_graph_of, plain_graph
 
 
 def build_model(data: Data) -> NodeClassifier:
     """The network of `model.type` for this graph, as a Lightning module."""
     cfg.share.dim_in, cfg.share.dim_out = data.num_features, num_outputs(data)
+    cfg.share.num_nodes = data.num_nodes
     if cfg.prep.edge_attr:
         cfg.dataset.edge_dim = data.attention_edge_attr.shape[1]
     return NodeClassifier(cfg.share.dim_in, cfg.share.dim_out)
@@ -38,9 +40,16 @@ def build_model(data: Data) -> NodeClassifier:
 
 @register_train('full_graph')
 def train_full_graph(data: Data, *, callbacks: tuple[pl.Callback, ...] = ()) -> dict[str, Any]:
-    """Any network of GraphGym on the whole graph in one batch (Exphormer and other baselines)."""
-    datamodule = WholeGraphData(data)
+    """Any network of GraphGym on the whole graph in one batch (Exphormer and other baselines).
+
+    PyG's models (`model.type pyg_...`) get graph edges alone, and parts with `train.sampler random_node`.
+    """
     model = build_model(data)
+    if isinstance(model.model, PlainNetwork):
+        data = plain_graph(data)
+    datamodule = PartitionedData(data) if cfg.train.sampler == 'random_node' else WholeGraphData(data)
+    if hasattr(model.model, 'start_epoch'):
+        callbacks = (*callbacks, EpochToNetwork())
     trainer = fit(model, datamodule, callbacks=callbacks)
     return report(model, datamodule, data, trainer, kept_share=100.0)
 

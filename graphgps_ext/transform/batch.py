@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
 from graphgps_ext.ops import InNeighbors, NeighborTable, OutNeighbors
+from graphgps_ext.transform.attention_graph import GRAPH
 
 
 def attach_attention_graph(data: Data, graph: InNeighbors) -> Data:
@@ -49,6 +51,23 @@ def attention_graph_of(data: Data) -> InNeighbors:
             data.get('attention_out_id'),
         ),
     )
+
+
+def plain_graph(data: Data) -> Data:
+    """What message passing sees of `data`: its graph edges, without expander, self-loops or attention graph.
+
+    Like the attention graph's they are coalesced, sorted by target (a scatter on a CPU is several times
+    faster than on unsorted ones) and, unless the config says otherwise, in both directions.
+
+    Returns:
+        `x`, `y`, the masks, `edge_index` [2, E] int64, and `n_id` [N] int64, which a part of the graph keeps.
+    """
+    graph = attention_graph_of(data)
+    keys = ('x', 'y', 'train_mask', 'val_mask', 'test_mask')
+    plain = Data(**{key: data[key] for key in keys if key in data})
+    plain.edge_index = graph.edge_index()[:, graph.edge_type == GRAPH]
+    plain.n_id = torch.arange(data.num_nodes, device=plain.edge_index.device)
+    return plain
 
 
 def layer_graphs(data: Data, num_layers: int) -> Sequence[InNeighbors | NeighborTable]:

@@ -106,6 +106,7 @@ def test_name_that_is_not_read_may_be_anything(graphgym_cfg: CfgNode) -> None:
         ('gt.dim_hidden', 1),
         ('posenc_LapPE.eigen.max_freqs', 1),
         ('posenc_RWSE.walk_length', 1),
+        ('gt.local_epochs', 0),
         ('prep.exp_deg', 1),
         ('prep.num_virt_node', 0),
         ('dataset.grid_side', 2),
@@ -138,9 +139,66 @@ def test_dropout_is_a_probability(graphgym_cfg: CfgNode, key: str, value: float)
     assert problems_of(cfg) == [f'{key} needs to lie in [0, 1), got {value}']
 
 
+@pytest.mark.parametrize('key', ['gt.graph_weight', 'gt.beta'])
+@pytest.mark.parametrize('value', [-0.1, 1.1])
+def test_weight_of_a_sum_lies_between_none_and_all(graphgym_cfg: CfgNode, key: str, value: float) -> None:
+    cfg = choose(graphgym_cfg, 'full_graph')
+    set_keys(cfg, {key: value})
+    assert problems_of(cfg) == [f'{key} needs to lie in [0, 1], got {value}']
+
+
+@pytest.mark.parametrize('key', ['gnn.layers_mp', 'gnn.dim_inner', 'gnn.att_heads'])
+def test_networks_of_pyg_have_a_layer_a_channel_and_a_head(graphgym_cfg: CfgNode, key: str) -> None:
+    cfg = choose(graphgym_cfg, 'full_graph')
+    set_keys(cfg, {'model.type': 'pyg_gcn', key: 0})
+    assert problems_of(cfg) == [f'{key} needs at least 1, got 0']
+    set_keys(cfg, {key: 1})
+    check_config(cfg)
+
+
+RANDOM_PARTS = {'train.sampler': 'random_node', 'val.sampler': 'random_node'}
+
+
+@pytest.mark.parametrize('model', ['pyg_gcn', 'pyg_polynormer'])
+@pytest.mark.parametrize('evaluation', ['random_node', 'full_batch'])
+def test_networks_of_pyg_may_see_random_parts(graphgym_cfg: CfgNode, model: str, evaluation: str) -> None:
+    cfg = choose(graphgym_cfg, 'full_graph')
+    set_keys(cfg, {'model.type': model, **RANDOM_PARTS, 'val.sampler': evaluation})
+    check_config(cfg)
+
+
 @pytest.mark.parametrize(
     ('mode', 'changes', 'problem'),
     [
+        (
+            'full_graph',
+            RANDOM_PARTS,
+            'train.sampler and val.sampler random_node need a model.type that can see a part of the graph '
+            '(pyg_..., but not pyg_linkx), got spex_exphormer',
+        ),
+        (
+            'full_graph',
+            {'model.type': 'pyg_linkx', **RANDOM_PARTS},
+            'train.sampler and val.sampler random_node need a model.type that can see a part of the graph '
+            '(pyg_..., but not pyg_linkx), got pyg_linkx',
+        ),
+        (
+            'full_graph',
+            {'model.type': 'pyg_gcn', 'val.sampler': 'random_node'},
+            'val.sampler random_node needs train.sampler random_node, got full_batch',
+        ),
+        (
+            'full_graph',
+            {'model.type': 'pyg_gcn', 'prep.num_virt_node': 1, 'prep.edge_attr': True},
+            'model.type pyg_gcn sees node features and graph edges alone: it needs prep.num_virt_node 0 and '
+            'prep.edge_attr False, got 1 and True',
+        ),
+        (
+            'full_graph',
+            {'model.type': 'pyg_gcn', **RANDOM_PARTS, 'devices': 2},
+            'devices needs to be 1 for a full batch or random parts, got 2: several devices share '
+            'mini-batches (train.sampler and val.sampler spex_neighbor)',
+        ),
         (
             'full_graph',
             {'gt.n_heads': 5},
