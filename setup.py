@@ -36,7 +36,9 @@ setup(
         # Writes results.parquet of run/benchmark.py. Not required: pandas imports it wherever it is, which
         # adds 40 MB to the memory of every run.
         'benchmark': ['pyarrow>=18'],
+        'tune': ['optuna>=5,<6'],  # run/tune.py
         'dev': [
+            'optuna>=5,<6',
             'pyarrow>=18',
             'pytest>=8',
             'hypothesis>=6',

@@ -44,7 +44,7 @@ _KEYS = {
     'dataset': 'dataset.name',
     'num_nodes': 'dataset.name',
     'num_edges': 'prep.exp, prep.exp_deg, prep.add_self_loops or prep.num_virt_node',
-    'num_layers': 'gt.layers, or spex.allow_fewer_layers to use the first of more',
+    'num_layers': 'gt.layers, or spex.allow_fewer_layers to use the first of more, or spex.score_layers',
     'graph_fingerprint': 'dataset.name or prep.*',
     'split_fingerprint': 'dataset.split_mode, dataset.split_seed or dataset.split_index',
     'split': 'dataset.split_mode, dataset.split_seed or dataset.split_index',

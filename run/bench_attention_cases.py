@@ -88,7 +88,7 @@ def make_problem(case: AttentionCase, device: str) -> Problem:
         K = int(case.degree)
         table = torch.randint(N, (N, K), device=device, generator=g, dtype=torch.int32)
         place = (torch.arange(K, device=device) / K).expand(N, K)
-        neighbors = NeighborTable(table, _types(place), N)
+        neighbors = NeighborTable(table, _types(place), N).with_out_neighbors(TYPES)
         source = table.flatten().long()
         target = torch.arange(N, device=device).repeat_interleave(K, output_size=N * K)
     shapes = ((N, H, C), (N, H, C), (N, H, C), (TYPES, H, C), (TYPES, H))

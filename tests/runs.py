@@ -28,6 +28,19 @@ CONFIGS = {
     'real estimator': REPOSITORY / 'configs/Spexphormer/minesweeper-estimator.yaml',
     'real spexphormer': REPOSITORY / 'configs/Spexphormer/minesweeper-spexphormer.yaml',
 }
+PEERS = (
+    'GCN',
+    'GraphSAGE',
+    'GATv2',
+    'GPS',
+    'GPSPerformer',
+    'SGFormer',
+    'Polynormer',
+    'LINKX',
+    'MLP',
+    'ResGCN',
+)
+CONFIGS |= {name: REPOSITORY / f'configs/{name}/minesweeper-grid-{name}.yaml' for name in PEERS}
 SPLITS = ('train', 'val', 'test')
 SMALL = {
     'dataset.grid_side': 16,
@@ -44,7 +57,7 @@ OF_STAGE = {
     name: {'spex.layer_degrees': [4, 3], 'spex.eval_draws': 2} for name in ('spexphormer', 'real spexphormer')
 }
 # What a second run of the same config, in another folder, need not repeat.
-NOT_REPEATED = ('time_', 'eta', 'seconds_', 'peak_', 'scores', 'device_name', 'config_hash')
+NOT_REPEATED = ('time_', 'eta', 'seconds_', 'waiting_share', 'peak_', 'scores', 'device_name', 'config_hash')
 
 Changes = Mapping[str, Any] | None
 
@@ -57,7 +70,7 @@ def arguments(stage: str, out_dir: Path, changes: Changes = None, *options: str)
 
 
 @contextmanager
-def _as_if_alone(argv: list[str]) -> Iterator[None]:
+def as_if_alone(argv: list[str]) -> Iterator[None]:
     """Gives main.py its arguments and takes back what it leaves behind in a process."""
     root = logging.getLogger()
     before = (sys.argv, root.handlers[:], root.level, torch.get_num_threads())
@@ -84,7 +97,7 @@ def run(stage: str, out_dir: Path, changes: Changes = None, *options: str) -> Pa
         changes: keys and values beside those of `SMALL`.
         options: what stands before the keys, such as `--repeat`, `3`.
     """
-    with _as_if_alone(arguments(stage, out_dir, changes, *options)):
+    with as_if_alone(arguments(stage, out_dir, changes, *options)):
         runpy.run_path(str(MAIN), run_name='__main__')
     return out_dir / CONFIGS[stage].stem
 

@@ -17,12 +17,15 @@ from yacs.config import CfgNode
 import graphgps_ext
 
 NAMES = {
-    'config': [f'spex_ext_{group}' for group in ('dataset', 'train', 'gt', 'prep', 'spex')],
+    'config': [f'spex_ext_{group}' for group in ('dataset', 'train', 'gt', 'posenc', 'prep', 'spex')],
     'edge_encoder': ['spex_expander_edge'],
     'head': ['spex_attention_scores', 'spex_seed_node'],
     'layer': ['spex_estimator', 'spex_exphormer', 'spexphormer'],
     'loader': ['spex_loader'],
-    'network': ['spex_estimator', 'spex_exphormer', 'spexphormer'],
+    'network': [
+        *(f'pyg_{name}' for name in ('gatv2', 'gcn', 'gps', 'graphsage', 'linkx', 'mlp', 'polynormer')),
+        *('pyg_residual_gcn', 'pyg_sgformer', 'spex_estimator', 'spex_exphormer', 'spexphormer'),
+    ],
     'node_encoder': ['spex_linear_node'],
     'optimizer': ['adamW'],
     'scheduler': ['cosine_with_warmup'],

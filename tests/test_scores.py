@@ -185,7 +185,8 @@ def test_every_difference_is_named_at_once_with_its_key(saved):
         'expander_algorithm: wanted hamiltonian, got permutation (key prep.exp_algorithm)',
         'expander_degree: wanted 15, got 1 (key prep.exp_deg)',
         'expander_seed: wanted 1, got 0 (key prep.exp_seed)',
-        'num_layers: wanted 4, got 3 (key gt.layers, or spex.allow_fewer_layers to use the first of more)',
+        'num_layers: wanted 4, got 3 (key gt.layers, or spex.allow_fewer_layers to use the first of more, '
+        'or spex.score_layers)',
     ]
 
 

@@ -9,6 +9,7 @@ from torch_geometric.graphgym.register import config_dict
 
 from graphgps_ext.config.dataset import dataset_config
 from graphgps_ext.config.gt import gt_config
+from graphgps_ext.config.posenc import posenc_config
 from graphgps_ext.config.prep import prep_config
 from graphgps_ext.config.spex import spex_config
 from graphgps_ext.config.train import train_config
@@ -17,6 +18,7 @@ GROUPS = {
     'spex_ext_dataset': dataset_config,
     'spex_ext_train': train_config,
     'spex_ext_gt': gt_config,
+    'spex_ext_posenc': posenc_config,
     'spex_ext_prep': prep_config,
     'spex_ext_spex': spex_config,
 }

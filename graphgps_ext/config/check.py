@@ -8,11 +8,14 @@ from typing import Any
 from torch_geometric.graphgym import register
 from yacs.config import CfgNode
 
+from graphgps_ext.layer.local import LOCAL_GNN_TYPES, OF_SAMPLED_EDGES
+from graphgps_ext.transform.features import NORMALIZATIONS
+
 MODES = ('spexphormer_estimator', 'spexphormer', 'full_graph')
 CHOICES = {
     'train.mode': MODES,
-    'train.sampler': ('full_batch', 'spex_neighbor'),
-    'val.sampler': ('full_batch', 'spex_neighbor'),
+    'train.sampler': ('full_batch', 'spex_neighbor', 'random_node'),
+    'val.sampler': ('full_batch', 'spex_neighbor', 'random_node'),
     'prep.exp_algorithm': ('permutation', 'hamiltonian'),
     'spex.strategy': ('weighted', 'uniform', 'top'),
     'spex.resample': ('epoch', 'batch'),
@@ -20,7 +23,12 @@ CHOICES = {
     'dataset.split_mode': ('standard', 'random', 'class-balanced'),
     'dataset.task': ('node',),
     'dataset.task_type': ('classification', 'classification_multilabel'),
+    'dataset.normalize_features': NORMALIZATIONS,
+    'gt.local_gnn_type': ('none', *LOCAL_GNN_TYPES),
+    'gt.local_edges': ('graph', 'sampled'),
+    'gt.jumping_knowledge': ('none', 'cat', 'max', 'lstm'),
     'gt.attention_impl': ('auto', 'torch', 'numba', 'triton'),
+    'gt.attn_type': ('multihead', 'performer'),
 }
 # Keys that name something registered, with the name of its registry.
 REGISTERED = {
@@ -60,6 +68,7 @@ def check_config(cfg: CfgNode) -> None:
     problems += _registered(cfg)
     problems += _ranges(cfg)
     problems += _model(cfg)
+    problems += _plain_network(cfg)
     problems += _stage_1(cfg) if cfg.train.mode == 'spexphormer_estimator' else []
     problems += _stage_2(cfg) if cfg.train.mode == 'spexphormer' else []
     if cfg.train.mode != 'spexphormer' and 'spex_neighbor' in (cfg.train.sampler, cfg.val.sampler):
@@ -73,10 +82,10 @@ def check_config(cfg: CfgNode) -> None:
     if any(type(split) is not int or split < 0 for split in splits) or len({*splits}) < len(splits):
         problems.append(f'run_multiple_splits needs different whole numbers from 0 up, got {list(splits)}')
     several = isinstance(cfg.devices, int) and cfg.devices > 1
-    if several and 'full_batch' in (cfg.train.sampler, cfg.val.sampler):
+    if several and {cfg.train.sampler, cfg.val.sampler} != {'spex_neighbor'}:
         problems.append(
-            f'devices needs to be 1 for a full batch, got {cfg.devices}: several devices share mini-batches '
-            f'(train.sampler and val.sampler spex_neighbor)'
+            f'devices needs to be 1 for a full batch or random parts, got {cfg.devices}: several devices '
+            f'share mini-batches (train.sampler and val.sampler spex_neighbor)'
         )
     if not cfg.train.enable_ckpt:
         problems.append('train.enable_ckpt needs to be True: the best epoch is reloaded from its checkpoint')
@@ -112,6 +121,9 @@ def _ranges(cfg: CfgNode) -> list[str]:
         'gt.layers': 1,
         'gt.n_heads': 1,
         'gt.dim_hidden': 1,
+        'posenc_LapPE.eigen.max_freqs': 1,
+        'posenc_RWSE.walk_length': 1,
+        'gt.local_epochs': 0,
         'prep.exp_deg': 1,
         'prep.num_virt_node': 0,
         'dataset.grid_side': 2,
@@ -126,11 +138,19 @@ def _ranges(cfg: CfgNode) -> list[str]:
         for key, low in least.items()
         if get(cfg, key) < low
     ]
-    return problems + [
-        f'{key} needs to lie in [0, 1), got {get(cfg, key)}'
-        for key in ('gt.dropout', 'gt.input_dropout', 'gnn.dropout')
-        if not 0 <= get(cfg, key) < 1
-    ]
+    return (
+        problems
+        + [
+            f'{key} needs to lie in [0, 1), got {get(cfg, key)}'
+            for key in ('gt.dropout', 'gt.input_dropout', 'gnn.dropout')
+            if not 0 <= get(cfg, key) < 1
+        ]
+        + [
+            f'{key} needs to lie in [0, 1], got {get(cfg, key)}'
+            for key in ('gt.graph_weight', 'gt.beta')
+            if not 0 <= get(cfg, key) <= 1
+        ]
+    )
 
 
 def _model(cfg: CfgNode) -> list[str]:
@@ -147,6 +167,57 @@ def _model(cfg: CfgNode) -> list[str]:
     norms = [f'gt.{n}_norm' for n in ('batch', 'graph', 'layer') if cfg.gt[f'{n}_norm']]
     if len(norms) > 1:
         problems.append(f'at most one normalisation may be True, got {" and ".join(norms)}')
+    if cfg.gt.local_gnn_type != 'none':
+        problems += _local_branch(cfg)
+    return problems
+
+
+def _local_branch(cfg: CfgNode) -> list[str]:
+    kind, edges = cfg.gt.local_gnn_type, cfg.gt.local_edges
+    problems = []
+    if cfg.train.mode == 'spexphormer_estimator':
+        problems.append(
+            f'an estimator has no local branch, which would do what its attention weights are to show: '
+            f'gt.local_gnn_type needs to be none, got {kind}'
+        )
+    if edges == 'graph' and 'spex_neighbor' in (cfg.train.sampler, cfg.val.sampler):
+        problems.append(
+            'gt.local_edges graph needs a full batch (train.sampler and val.sampler full_batch): '
+            'mini-batches hold the sampled edges alone; set gt.local_edges sampled, or gt.local_gnn_type none'
+        )
+    if edges == 'sampled' and kind not in OF_SAMPLED_EDGES:
+        problems.append(
+            f'gt.local_edges sampled needs gt.local_gnn_type to be one of {", ".join(OF_SAMPLED_EDGES)}, '
+            f'got {kind}'
+        )
+    return problems
+
+
+def _plain_network(cfg: CfgNode) -> list[str]:
+    """What goes with PyG's models, which see node features and graph edges, and what does not."""
+    plain = cfg.model.type.startswith('pyg_')
+    problems = []
+    if 'random_node' in (cfg.train.sampler, cfg.val.sampler):
+        if not plain or cfg.model.type == 'pyg_linkx':
+            problems.append(
+                f'train.sampler and val.sampler random_node need a model.type that can see a part of the '
+                f'graph (pyg_..., but not pyg_linkx), got {cfg.model.type}'
+            )
+        if cfg.train.sampler == 'full_batch':
+            problems.append('val.sampler random_node needs train.sampler random_node, got full_batch')
+    if not plain:
+        return problems
+    problems += [
+        f'{key} needs at least 1, got {get(cfg, key)}'
+        for key in ('gnn.layers_mp', 'gnn.dim_inner', 'gnn.att_heads')
+        if get(cfg, key) < 1  # type: ignore[operator]
+    ]
+    if cfg.prep.num_virt_node or cfg.prep.edge_attr:
+        problems.append(
+            f'model.type {cfg.model.type} sees node features and graph edges alone: it needs '
+            f'prep.num_virt_node 0 and prep.edge_attr False, got {cfg.prep.num_virt_node} and '
+            f'{cfg.prep.edge_attr}'
+        )
     return problems
 
 
@@ -180,9 +251,16 @@ def _stage_2(cfg: CfgNode) -> list[str]:
     if cfg.gnn.head != 'spex_seed_node':
         problems.append(f'train.mode spexphormer needs gnn.head spex_seed_node, got {cfg.gnn.head}')
     degrees = cfg.spex.layer_degrees
-    if len(degrees) != cfg.gt.layers:
+    if len(degrees) not in (1, cfg.gt.layers):
         problems.append(
             f'spex.layer_degrees needs {cfg.gt.layers} entries, one per layer (gt.layers), got {len(degrees)}'
+        )
+    if any(type(layer) is not int or layer < 0 for layer in cfg.spex.score_layers):
+        problems.append(f'spex.score_layers needs whole numbers from 0 up, got {list(cfg.spex.score_layers)}')
+    if len(cfg.spex.score_layers) > cfg.gt.layers:
+        problems.append(
+            f'spex.score_layers needs at most {cfg.gt.layers} entries, one per layer (gt.layers), '
+            f'got {len(cfg.spex.score_layers)}'
         )
     if any(type(k) is not int or k < 1 for k in degrees):
         problems.append(f'spex.layer_degrees needs whole numbers from 1 up, got {list(degrees)}')

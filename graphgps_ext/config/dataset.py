@@ -8,6 +8,7 @@ from graphgps_ext.config.group import ensure_group
 def dataset_config(cfg: CfgNode) -> None:
     """Adds keys to the group `dataset`."""
     ensure_group(cfg, 'dataset')
+    ensure_group(cfg, 'share')
 
     # Split: standard (the data set's own), random (ratios dataset.split), or class-balanced
     # (round(ratio·N/C) random training nodes of each class, the rest halved).
@@ -30,6 +31,13 @@ def dataset_config(cfg: CfgNode) -> None:
 
     # Seed of the embedded Minesweeper grid.
     cfg.dataset.grid_seed = 0
+
+    # Normalisation of the node features, which sees no label: none, row (each row's features sum to one, by
+    # PyG's NormalizeFeatures), or standardize (each column to mean 0 and deviation 1).
+    cfg.dataset.normalize_features = 'none'
+
+    # Number of nodes of the graph, for the network pyg_linkx; run/main.py sets it, as GraphGym sets dim_in.
+    cfg.share.num_nodes = 0
 
     # Several splits in one call: split indices (standard) or split seeds (random, class-balanced).
     cfg.run_multiple_splits = []

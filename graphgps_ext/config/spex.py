@@ -42,7 +42,11 @@ def spex_config(cfg: CfgNode) -> None:
     # Use the first gt.layers layers of an estimator that has more.
     cfg.spex.allow_fewer_layers = False
 
-    # In-neighbours sampled per node in each layer; layer 0 is nearest the input.
+    # Layer of the estimator by whose scores each layer samples; the last entry serves all further layers.
+    # [] = each layer its own.
+    cfg.spex.score_layers = []
+
+    # In-neighbours sampled per node in each layer; layer 0 is nearest the input. One entry serves all layers.
     cfg.spex.layer_degrees = []
 
     # How they are sampled: weighted (reservoir, by attention scores), uniform, or top (largest scores).

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.register import register_loader
 
+from graphgps_ext.layer.local import graph_edges
 from graphgps_ext.loader.datasets import load_data
 from graphgps_ext.transform.attention_graph import attention_graph
 from graphgps_ext.transform.batch import attach_attention_graph
+from graphgps_ext.transform.features import normalize_features, positional_encodings
 from graphgps_ext.transform.split import (
     Split,
     class_balanced_split,
@@ -40,9 +43,11 @@ def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
     """The data set of the config with its split and its attention graph; None for formats that are not ours.
 
     Returns:
-        `x` [N, F], `y` [N] or [N, tasks], `edge_index` [2, E] as in the source, `train_mask`, `val_mask`,
-        `test_mask` [N] bool, the attention graph (`attention_*`, see transform/batch.py) and, with virtual
-        nodes, `virtual_node` [N] int64: 0 for real nodes, else 1..V.
+        `x` [N, F] (normalised, with positional encodings, where the config asks for them), `y` [N] or
+        [N, tasks], `edge_index` [2, E] as in the source, `train_mask`, `val_mask`, `test_mask` [N] bool, the
+        attention graph (`attention_*`, see transform/batch.py) and, with virtual nodes, `virtual_node` [N]
+        int64: 0 for real nodes, else 1..V. With a local branch on all edges of the graph, `local_edge_index`
+        [2, E'] int64: the attention graph's edges of type `GRAPH`.
 
     Raises:
         ValueError: if the config asks for a split or for edge features that the data set does not have.
@@ -60,6 +65,7 @@ def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
         return None
     if cfg.prep.edge_attr and 'edge_attr' not in data:
         raise ValueError(f'{format} {name} has no edge features (set prep.edge_attr False)')
+    data.x = make_features(data)
     split = choose_split(data)
     data.train_mask, data.val_mask, data.test_mask = split.train, split.val, split.test
     graph = attention_graph(
@@ -78,9 +84,23 @@ def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
     )
     if graph.edge_attr is not None:
         data.attention_edge_attr = graph.edge_attr
+    if cfg.gt.local_gnn_type != 'none' and cfg.gt.local_edges == 'graph':
+        data.local_edge_index = graph_edges(graph.neighbors)
     if cfg.prep.num_virt_node:
         data = add_virtual_nodes(data, cfg.prep.num_virt_node)
     return attach_attention_graph(data, graph.neighbors)
+
+
+def make_features(data: Data) -> Tensor:
+    """`data.x` [N, F], normalised and with positional encodings, where the config asks for them."""
+    x = normalize_features(data.x, cfg.dataset.normalize_features)
+    encodings = positional_encodings(
+        data.edge_index,
+        data.num_nodes,
+        eigenvectors=cfg.posenc_LapPE.eigen.max_freqs if cfg.posenc_LapPE.enable else 0,
+        walk_length=cfg.posenc_RWSE.walk_length if cfg.posenc_RWSE.enable else 0,
+    )
+    return torch.cat([x, encodings.to(x)], dim=1) if encodings.shape[1] else x
 
 
 def choose_split(data: Data) -> Split:

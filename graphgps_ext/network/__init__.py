@@ -1,5 +1,7 @@
 """Networks registered into GraphGym."""
 
+from graphgps_ext.network import global_attention, message_passing
+from graphgps_ext.network.plain import PlainNetwork
 from graphgps_ext.network.transformer import Estimator, SparseTransformer
 
-__all__ = ['Estimator', 'SparseTransformer']
+__all__ = ['Estimator', 'PlainNetwork', 'SparseTransformer', 'global_attention', 'message_passing']

@@ -15,9 +15,10 @@ from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.models.gnn import FeatureEncoder, GNNPreMP
 from torch_geometric.graphgym.register import head_dict, register_network
+from torch_geometric.nn import JumpingKnowledge
 
 from graphgps_ext.layer.block import SparseTransformerBlock
-from graphgps_ext.layer.norm import allow_single_rows
+from graphgps_ext.layer.norm import allow_single_rows, build_norm
 from graphgps_ext.transform.batch import edge_attr_per_layer, layer_graphs
 
 
@@ -29,15 +30,25 @@ class SparseTransformer(nn.Module):
         pre_mp: batch to batch, after the encoder; None = nothing.
         layers: the L blocks.
         head: batch to (prediction, label).
+        jumping_knowledge: list of L tensors [S, d] to the head's input; None = the last layer's output.
+        norm_out: normalises the head's input (of blocks whose norms come before); None = nothing.
     """
 
     def __init__(
-        self, encoder: nn.Module, pre_mp: nn.Module | None, layers: list[nn.Module], head: nn.Module
+        self,
+        encoder: nn.Module,
+        pre_mp: nn.Module | None,
+        layers: list[nn.Module],
+        head: nn.Module,
+        jumping_knowledge: nn.Module | None = None,
+        norm_out: nn.Module | None = None,
     ) -> None:
         super().__init__()
         self.encoder = encoder
         self.pre_mp = pre_mp
         self.layers = nn.ModuleList(layers)
+        self.jumping_knowledge = jumping_knowledge
+        self.norm_out = norm_out
         self.post_mp = head
         allow_single_rows(self)  # those of GraphGym's pre-layers
         self.temperature = 1.0  # τ of every soft-max; the stage-1 recipe sets it before each epoch
@@ -53,8 +64,18 @@ class SparseTransformer(nn.Module):
     def forward(self, batch: Data) -> tuple[Tensor, Tensor]:
         """A whole graph or a layered batch to (prediction [S, ·], label [S])."""
         batch = self._encode(batch)
+        outputs = [batch.x]
         for x, _ in self._run_layers(batch):
-            batch.x = x
+            # Without jumping knowledge an output lives until the next one is there.
+            outputs = [x] if self.jumping_knowledge is None else [*outputs, x]
+        batch.x = outputs[-1]
+        if (
+            self.jumping_knowledge is not None
+        ):  # the nodes of a layer are the first of those of the layer before
+            num_seeds = len(batch.x)
+            batch.x = self.jumping_knowledge([x[:num_seeds] for x in outputs[1:]])
+        if self.norm_out is not None:
+            batch.x = self.norm_out(batch.x)
         return self.post_mp(batch)
 
     def _encode(self, batch: Data) -> Data:
@@ -75,6 +96,7 @@ class SparseTransformer(nn.Module):
                 batch.type_embedding,
                 temperature=self.temperature,
                 edge_embedding=edge_embedding,
+                local_edge_index=batch.local_edge_index if 'local_edge_index' in batch else None,
                 return_weights=return_weights,
             )
             yield x, weights
@@ -109,14 +131,23 @@ def _parts(dim_in: int, dim_out: int, *, normalize_values: bool) -> tuple[Any, .
             dropout=cfg.gt.dropout,
             norm=norm,
             residual=cfg.gt.residual,
+            pre_norm=cfg.gt.pre_norm,
+            linear_skip=cfg.gt.linear_skip,
+            feed_forward=cfg.gt.feed_forward,
+            local=None if cfg.gt.local_gnn_type == 'none' else cfg.gt.local_gnn_type,
             normalize_values=normalize_values,
             logit_clamp=cfg.spex.logit_clamp,
             implementation=None if cfg.gt.attention_impl == 'auto' else cfg.gt.attention_impl,
         )
         for _ in range(cfg.gt.layers)
     ]
-    head = head_dict[cfg.gnn.head](dim_in=dim_hidden, dim_out=dim_out)
-    return encoder, pre_mp, layers, head
+    jumping_knowledge, dim_head = None, dim_hidden
+    if cfg.gt.jumping_knowledge != 'none':
+        jumping_knowledge = JumpingKnowledge(cfg.gt.jumping_knowledge, dim_hidden, cfg.gt.layers)
+        dim_head = dim_hidden * cfg.gt.layers if cfg.gt.jumping_knowledge == 'cat' else dim_hidden
+    norm_out = build_norm(norm, dim_head) if cfg.gt.pre_norm else None
+    head = head_dict[cfg.gnn.head](dim_in=dim_head, dim_out=dim_out)
+    return encoder, pre_mp, layers, head, jumping_knowledge, norm_out
 
 
 @register_network('spex_estimator')

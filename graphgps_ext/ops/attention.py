@@ -62,8 +62,8 @@ def sparse_attention(
 
     Gradients reach query, key, value, both tables and the edge bias. The numba and Triton implementations
     keep nothing of size E * C, can be differentiated once, and give bit-equal results from run to run; those
-    of numba do not depend on the number of threads either. Their backward pass reads the transpose of an
-    :class:`InNeighbors`: make it once with `with_out_neighbors()`, or every backward pass makes its own.
+    of numba do not depend on the number of threads either. Their backward pass reads the transpose of the
+    graph: make it once with `neighbors.with_out_neighbors()`, or every backward pass makes its own.
 
     Args:
         query: [N, H, C] floating point, any strides, as key and value.
@@ -79,7 +79,8 @@ def sparse_attention(
         return_weights: also return the weights, without gradient.
         implementation: 'torch' (any device and dtype), 'numba' (CPU, float32) or 'triton' (CUDA; float32,
             bfloat16 and float16, summed in float32). None = the default set with
-            :func:`set_default_implementation`, else numba for float32 on the CPU and torch elsewhere.
+            :func:`set_default_implementation`, else numba or Triton where these take the tensors, and torch
+            elsewhere.
 
     Returns:
         [N, H, C] in the dtype of the inputs (float32 under autocast on the CPU); zeros for a node without
@@ -100,14 +101,13 @@ def sparse_attention(
         )
         return (out, weights.detach()) if return_weights else out
 
+    t = neighbors.out
+    transpose = (None,) * 4 if t is None else (t.indptr, t.target, t.edge_type, t.edge_id)
     if isinstance(neighbors, NeighborTable):
-        graph = (None, neighbors.neighbors, neighbors.edge_type, None, None, None, None)
-        weights_shape = (*neighbors.neighbors.shape, query.shape[1])
+        graph = (None, neighbors.neighbors, neighbors.edge_type, *transpose)
     else:
-        t = neighbors.out
-        transpose = (None,) * 4 if t is None else (t.indptr, t.target, t.edge_id, t.edge_type)
         graph = (neighbors.indptr, neighbors.source, neighbors.edge_type, *transpose)
-        weights_shape = (neighbors.num_edges, query.shape[1])
+    weights_shape = (*neighbors.edge_type.shape, query.shape[1])
     out, _, weights = fused_attention(
         query, key, value, type_scale.float(), type_bias.float(), edge_bias, *graph,
         float(temperature), float(logit_clamp), return_weights, chosen,
@@ -132,10 +132,12 @@ def _choose(query: Tensor, implementation: Implementation | None) -> Implementat
             f"use 'torch' or None"
         )
     if wanted is None:
-        # Triton only by name: its kernels have passed their tests in the interpreter, not yet on a GPU.
-        if device != 'cpu' or dtype != torch.float32:
+        if device == 'cuda' and dtype in TRITON_DTYPES:
+            wanted = 'triton'
+        elif device == 'cpu' and dtype == torch.float32:
+            wanted = 'numba'
+        else:
             return 'torch'
-        wanted = 'numba'
     if wanted != 'torch' and not _installed[wanted]:
         if wanted not in _warned:
             _warned.add(wanted)

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphgps_ext.ops.neighbors import OutNeighbors
+
 
 def _backend(name: str) -> ModuleType:
     # Imported when used: neither numba nor Triton is needed to import the package.
@@ -33,8 +35,8 @@ def fused_attention(
     edge_type: Tensor,
     out_indptr: Tensor | None,
     out_target: Tensor | None,
-    out_edge_id: Tensor | None,
     out_edge_type: Tensor | None,
+    out_edge_id: Tensor | None,
     temperature: float,
     logit_clamp: float,
     want_weights: bool,
@@ -67,8 +69,8 @@ def fused_attention_backward(
     edge_type: Tensor,
     out_indptr: Tensor | None,
     out_target: Tensor | None,
-    out_edge_id: Tensor | None,
     out_edge_type: Tensor | None,
+    out_edge_id: Tensor | None,
     temperature: float,
     logit_clamp: float,
     want_edge_grad: bool,
@@ -76,10 +78,9 @@ def fused_attention_backward(
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of query, key, value, type_scale, type_bias and edge_bias (flat; empty unless wanted)."""
     transpose = None
-    if out_indptr is not None and out_target is not None and out_edge_id is not None:
-        if out_edge_type is None:
-            out_edge_type = edge_type[out_edge_id.long()]
-        transpose = (out_indptr, out_target, out_edge_id, out_edge_type)
+    if out_indptr is not None and out_target is not None and out_edge_type is not None:
+        if edge_bias is None or out_edge_id is not None:
+            transpose = OutNeighbors(out_indptr, out_target, out_edge_type, out_edge_id)
     return _backend(implementation).backward(
         grad, out, lse, query, key, value, type_scale, type_bias, edge_bias, indptr, source, edge_type,
         transpose, temperature, logit_clamp, want_edge_grad,
@@ -90,8 +91,8 @@ def fused_attention_backward(
 def _forward_fake(
     query: Tensor, key: Tensor, value: Tensor, type_scale: Tensor, type_bias: Tensor,
     edge_bias: Tensor | None, indptr: Tensor | None, source: Tensor, edge_type: Tensor,
-    out_indptr: Tensor | None, out_target: Tensor | None, out_edge_id: Tensor | None,
-    out_edge_type: Tensor | None, temperature: float, logit_clamp: float, want_weights: bool,
+    out_indptr: Tensor | None, out_target: Tensor | None, out_edge_type: Tensor | None,
+    out_edge_id: Tensor | None, temperature: float, logit_clamp: float, want_weights: bool,
     implementation: str,
 ) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
     N, H, C = query.shape
@@ -104,8 +105,8 @@ def _forward_fake(
 def _backward_fake(
     grad: Tensor, out: Tensor, lse: Tensor, query: Tensor, key: Tensor, value: Tensor, type_scale: Tensor,
     type_bias: Tensor, edge_bias: Tensor | None, indptr: Tensor | None, source: Tensor, edge_type: Tensor,
-    out_indptr: Tensor | None, out_target: Tensor | None, out_edge_id: Tensor | None,
-    out_edge_type: Tensor | None, temperature: float, logit_clamp: float, want_edge_grad: bool,
+    out_indptr: Tensor | None, out_target: Tensor | None, out_edge_type: Tensor | None,
+    out_edge_id: Tensor | None, temperature: float, logit_clamp: float, want_edge_grad: bool,
     implementation: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
     return (

@@ -20,21 +20,36 @@ def index_dtype(size: int) -> torch.dtype:
     return torch.int32 if size <= INT32_MAX else torch.int64
 
 
+def _count_types(edge_type: Tensor) -> int:
+    return int(edge_type.max()) + 1 if edge_type.numel() else 1
+
+
 @dataclass(frozen=True)
 class OutNeighbors:
-    """The transpose of :class:`InNeighbors` (CSC): out-edges by source, those of one source by (type, edge).
+    """The transpose of a graph (CSC): out-edges by source, those of one source by (type, edge).
 
     Args:
-        indptr: [M + 1] int64, offsets into the two arrays below.
+        indptr: [M + 1] int32 or int64, offsets into the arrays below.
         target: [E] int32 or int64, the target of each edge.
-        edge_id: [E] int32 or int64, the position of the edge in the CSR arrays.
-        edge_type: optional [E] int8, the types in this order; without it they are looked up by `edge_id`.
+        edge_type: [E] int8, the type of each edge.
+        edge_id: optional [E] int32 or int64, the position of the edge in the arrays of the graph. Only a bias
+            per edge needs it.
     """
 
     indptr: Tensor
     target: Tensor
-    edge_id: Tensor
-    edge_type: Tensor | None = None
+    edge_type: Tensor
+    edge_id: Tensor | None = None
+
+    def to(self, device: torch.device | str, *, non_blocking: bool = False) -> OutNeighbors:
+        """The same transpose on another device."""
+        edge_id = self.edge_id
+        return OutNeighbors(
+            self.indptr.to(device, non_blocking=non_blocking),
+            self.target.to(device, non_blocking=non_blocking),
+            self.edge_type.to(device, non_blocking=non_blocking),
+            None if edge_id is None else edge_id.to(device, non_blocking=non_blocking),
+        )
 
 
 @dataclass(frozen=True)
@@ -97,32 +112,29 @@ class InNeighbors:
         """[2, E] int64, PyG's form of the same edges in the same order."""
         return torch.stack([self.source.long(), self.target().long()])
 
-    def with_out_neighbors(self) -> InNeighbors:
-        """The same graph with its transpose made, for a backward pass."""
-        if self.out is not None:
+    def with_out_neighbors(self, num_types: int | None = None, *, with_edge_id: bool = False) -> InNeighbors:
+        """The same graph with its transpose made, for a backward pass.
+
+        Args:
+            num_types: T, above every edge type; None looks for it, for which a GPU has to be waited for.
+            with_edge_id: also note the position of each edge, which the gradient of a bias per edge needs.
+        """
+        if self.out is not None and (self.out.edge_id is not None or not with_edge_id):
             return self
         from graphgps_ext.ops.transpose import transpose
 
-        num_types = int(self.edge_type.max()) + 1 if self.num_edges else 1
-        arrays = transpose(
-            self.indptr, self.source, self.edge_type, self.num_sources, num_types, with_edge_id=True
-        )
-        return replace(self, out=OutNeighbors(*arrays))
+        num_types = num_types or _count_types(self.edge_type)
+        graph = (self.indptr, self.source, self.edge_type, self.num_sources, num_types)
+        return replace(self, out=transpose(*graph, with_edge_id=with_edge_id))
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> InNeighbors:
         """The same graph on another device."""
-        out = self.out and OutNeighbors(
-            self.out.indptr.to(device, non_blocking=non_blocking),
-            self.out.target.to(device, non_blocking=non_blocking),
-            self.out.edge_id.to(device, non_blocking=non_blocking),
-            None if self.out.edge_type is None else self.out.edge_type.to(device, non_blocking=non_blocking),
-        )
         return replace(
             self,
             indptr=self.indptr.to(device, non_blocking=non_blocking),
             source=self.source.to(device, non_blocking=non_blocking),
             edge_type=self.edge_type.to(device, non_blocking=non_blocking),
-            out=out,
+            out=self.out and self.out.to(device, non_blocking=non_blocking),
         )
 
 
@@ -135,6 +147,7 @@ class NeighborTable:
         edge_type: [N, K] int8; 0 in empty slots.
         num_sources: M, the number of rows that `neighbors` indexes.
         edge_id: optional [N, K] int64, position of each edge in the graph it was drawn from; -1 = empty.
+        out: the transpose, if it was made already; see :meth:`with_out_neighbors`.
 
     Raises:
         ValueError: if shapes or dtypes differ from the above.
@@ -144,6 +157,7 @@ class NeighborTable:
     edge_type: Tensor
     num_sources: int
     edge_id: Tensor | None = None
+    out: OutNeighbors | None = None
 
     def __post_init__(self) -> None:
         if self.neighbors.dim() != 2 or self.neighbors.dtype not in (torch.int32, torch.int64):
@@ -167,6 +181,18 @@ class NeighborTable:
         """K, the number of slots per node."""
         return self.neighbors.shape[1]
 
+    def with_out_neighbors(
+        self, num_types: int | None = None, *, with_edge_id: bool = False
+    ) -> NeighborTable:
+        """The same table with its transpose made; see :meth:`InNeighbors.with_out_neighbors`."""
+        if self.out is not None and (self.out.edge_id is not None or not with_edge_id):
+            return self
+        from graphgps_ext.ops.transpose import transpose
+
+        num_types = num_types or _count_types(self.edge_type)
+        graph = (None, self.neighbors, self.edge_type, self.num_sources, num_types)
+        return replace(self, out=transpose(*graph, with_edge_id=with_edge_id))
+
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> NeighborTable:
         """The same table on another device."""
         return replace(
@@ -174,4 +200,5 @@ class NeighborTable:
             neighbors=self.neighbors.to(device, non_blocking=non_blocking),
             edge_type=self.edge_type.to(device, non_blocking=non_blocking),
             edge_id=None if self.edge_id is None else self.edge_id.to(device, non_blocking=non_blocking),
+            out=self.out and self.out.to(device, non_blocking=non_blocking),
         )

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from graphgps_ext.ops import numba_backward, numba_kernels
+from graphgps_ext.ops.neighbors import OutNeighbors
 from graphgps_ext.ops.numba_threads import run_chunks
 from graphgps_ext.ops.transpose import transpose as make_transpose
 
@@ -131,14 +132,14 @@ def backward(
     indptr: Tensor | None,
     source: Tensor,
     edge_type: Tensor,
-    transpose: tuple[Tensor, Tensor, Tensor, Tensor] | None,
+    transpose: OutNeighbors | None,
     temperature: float,
     logit_clamp: float,
     want_edge_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of query, key, value, type_scale, type_bias and (flat, empty unless wanted) edge_bias.
 
-    `transpose` is (indptr, target, edge_id, edge_type) by source; it is made here where it is None.
+    The transpose is made here where it is None; with an edge bias it needs `edge_id`.
     """
     N, H, C = query.shape
     M, T = key.shape[0], type_scale.shape[0]
@@ -146,7 +147,9 @@ def backward(
     flat_type = edge_type.flatten().numpy()
     if transpose is None:
         transpose = make_transpose(indptr, source, edge_type, M, T, with_edge_id=edge_bias is not None)
-    out_offsets, out_target, out_edge_id, out_type = (x.numpy() for x in transpose)
+    edge_id = transpose.target[:0] if transpose.edge_id is None else transpose.edge_id
+    out_arrays = (transpose.indptr, transpose.target, transpose.edge_type, edge_id)
+    out_offsets, out_target, out_type, out_edge_id = (x.numpy() for x in out_arrays)
 
     rows = (*_rows(query), *_rows(key), *_rows(value), *_rows(grad))
     numbers = (

@@ -64,7 +64,7 @@ def transpose(
     num_types: int,
     *,
     with_edge_id: bool,
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray | None]:
     """See :func:`graphgps_ext.ops.transpose.transpose`; `source` may hold -1 (left out).
 
     The arrays returned are as long as `source`; edges left out make the end of them undefined.
@@ -94,4 +94,4 @@ def transpose(
         )  # fmt: skip
 
     run_chunks(place, num_chunks)
-    return out_indptr, target, edge_id, out_type
+    return out_indptr, target, out_type, edge_id if with_edge_id else None

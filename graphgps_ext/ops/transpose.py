@@ -11,7 +11,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import index_dtype
+from graphgps_ext.ops.neighbors import OutNeighbors, index_dtype
 
 
 def transpose(
@@ -22,10 +22,8 @@ def transpose(
     num_types: int,
     *,
     with_edge_id: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Edges by source: (indptr [M + 1], target, edge_id (empty unless wanted), edge_type).
-
-    Edges ascend by (source, type, edge).
+) -> OutNeighbors:
+    """Edges by source; they ascend by (source, type, edge).
 
     Args:
         indptr: [N + 1] int64 row offsets, or None for a table.
@@ -56,8 +54,9 @@ def transpose(
             num_types,
             with_edge_id=with_edge_id,
         )
-        out_indptr, target, edge_id, out_type = (torch.from_numpy(x) for x in arrays)
-        return out_indptr, target, edge_id, out_type
+        out_indptr, target, out_type = (torch.from_numpy(x) for x in arrays[:3])
+        edge_id = None if arrays[3] is None else torch.from_numpy(arrays[3])
+        return OutNeighbors(out_indptr, target, out_type, edge_id)
     key_dtype = index_dtype(num_sources * num_types)
     # An empty slot's key is -T + its type, negative: it sorts to the front and is left out.
     ordered, order = torch.sort(source.to(key_dtype) * num_types + edge_type, stable=True)
@@ -68,8 +67,8 @@ def transpose(
     else:
         rows = torch.arange(num_rows, device=source.device, dtype=index_dtype(num_rows))
         target = rows.repeat_interleave(indptr.diff(), output_size=source.numel())[order]
-    edge_id = order.to(index_dtype(source.numel())) if with_edge_id else order[:0]
-    return out_indptr, target, edge_id, edge_type[order]
+    positions = order.to(index_dtype(source.numel())) if with_edge_id else None
+    return OutNeighbors(out_indptr, target, edge_type[order], positions)
 
 
 def _check_range(name: str, x: Tensor, size: int) -> None:

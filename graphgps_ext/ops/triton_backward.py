@@ -12,7 +12,17 @@ from __future__ import annotations
 import triton
 import triton.language as tl
 
-from graphgps_ext.ops.triton_kernels import _clamped, _edges, _finish_logit, _line, _scaled_rows
+from graphgps_ext.ops.triton_kernels import (
+    _bias_by_type,
+    _by_type,
+    _choose_row,
+    _clamped,
+    _edges,
+    _finish_logit,
+    _gathered,
+    _line,
+    _scaled,
+)
 
 
 @triton.jit
@@ -61,7 +71,7 @@ def _add_rows_by_type(sums, kind, x, rows, T: tl.constexpr):
 def backward_rows(
     indptr, source, edge_type, extra_ptr, extra_row, num_rows, num_segments, S, num_tiles,
     query, key, value, grad, scale, bias, edge_bias, inv_temperature, clamp, out, lse,
-    delta, grad_query, extra_grad_query, grad_edge, grad_scale, grad_bias,
+    lse_delta, grad_query, extra_grad_query, grad_edge, grad_scale, grad_bias,
     K: tl.constexpr, H: tl.constexpr, C: tl.constexpr, T: tl.constexpr,
     HAS_BIAS: tl.constexpr, HAS_CLAMP: tl.constexpr, EDGE_GRAD: tl.constexpr,
     QN: tl.constexpr, QH: tl.constexpr, KN: tl.constexpr, KH: tl.constexpr,
@@ -81,7 +91,7 @@ def backward_rows(
     sum_bias = _zeros_by_type(T, [BN * BH, BE])
     segment = tl.program_id(0).to(tl.int64) * BN + line
     for _tile in range(tl.program_id(0), num_tiles, tl.num_programs(0)):
-        row, begin, end, live = _edges(
+        row, begin, end, longest, live = _edges(
             segment, head, indptr, extra_ptr, extra_row, num_rows, num_segments, H, K, S
         )
         # A row without edges has no gradient, and its query may hold anything.
@@ -92,9 +102,11 @@ def backward_rows(
         o = tl.load(out + (place * C)[:, None] + c, mask=used, other=0.0).to(tl.float32)
         row_delta = tl.sum(go * o, 1)
         row_lse = tl.load(lse + place, mask=live, other=0.0)
+        queries = _scaled(_by_type(scale, head, c, used, H, C, T), q, T)
+        biases = _bias_by_type(bias, head, live, H, T)
         by_type = _zeros_by_type(T, [BN * BH, BE, BC])
         any_edge = tl.zeros([BN * BH, BE], tl.int1)
-        for e in range(0, tl.max(end - begin), BE):
+        for e in range(0, longest, BE):
             position = begin[:, None] + e + tl.arange(0, BE)[None, :]
             ok = live[:, None] & (position < end[:, None])
             j = tl.load(source + position, mask=ok, other=-1).to(tl.int64)
@@ -102,15 +114,13 @@ def backward_rows(
             any_edge = any_edge | ok
             kind = tl.load(edge_type + position, mask=ok, other=0).to(tl.int32)
             mask = ok[:, :, None] & channel[:, None, :]
-            k = tl.load(key + (j * KN)[:, :, None] + (head * KH)[:, None, None] + c, mask=mask, other=0.0)
-            k = k.to(tl.float32)
-            factor = tl.load(scale + ((kind * H + head[:, None]) * C)[:, :, None] + c, mask=mask, other=0.0)
-            v = tl.load(value + (j * VN)[:, :, None] + (head * VH)[:, None, None] + c, mask=mask, other=0.0)
-            logit = tl.sum(q[:, None, :] * (k * factor), 2)
+            k = _gathered(key, j, head, c, mask, KN, KH)
+            v = _gathered(value, j, head, c, mask, VN, VH)
+            logit = tl.sum(_choose_row(queries, kind, T) * k, 2)
             logit = _finish_logit(
-                logit, ok, kind, head, position, bias, edge_bias, inv_temperature, H, HAS_BIAS
+                logit, ok, kind, head, position, biases, edge_bias, inv_temperature, H, T, HAS_BIAS
             )
-            drift = tl.sum(go[:, None, :] * v.to(tl.float32), 2)
+            drift = tl.sum(go[:, None, :] * v, 2)
             _w, g = _logit_gradient(logit, drift, row_lse[:, None], row_delta[:, None], ok, clamp, HAS_CLAMP)
             if EDGE_GRAD:
                 tl.store(grad_edge + position * H + head[:, None], g * inv_temperature, mask=ok)
@@ -119,17 +129,17 @@ def backward_rows(
         # Rows of empty slots only: 0 times an unread query must stay 0.
         q = tl.where((tl.max(any_edge.to(tl.int32), 1) > 0)[:, None], q, 0.0)
         grad_q = tl.zeros([BN * BH, BC], tl.float32)
+        factors = _by_type(scale, head, c, used, H, C, T)  # again: keeping them would cost registers
         new_scale = ()
         for t in tl.static_range(T):
             part = tl.sum(by_type[t], 1)
-            factor = tl.load(
-                scale + ((t * H + head) * C)[:, None] + c, mask=(head < H)[:, None] & channel, other=0.0
-            )
-            grad_q += part * factor
+            grad_q += part * factors[t]
             new_scale = new_scale + (sum_scale[t] + part * q,)
         sum_scale = new_scale
         first = segment < num_rows
-        tl.store(delta + place, row_delta, mask=live & first)
+        # Side by side, so that the pass over columns finds both in one sector.
+        tl.store(lse_delta + place * 2, row_lse, mask=live & first)
+        tl.store(lse_delta + place * 2 + 1, row_delta, mask=live & first)
         store = live[:, None] & channel
         tl.store(grad_query + (place * C)[:, None] + c, grad_q, mask=store & first[:, None])
         if K == 0:
@@ -150,9 +160,9 @@ def backward_rows(
 @triton.jit
 def backward_columns(
     indptr, target, edge_type, edge_id, extra_ptr, extra_row, num_rows, num_segments, S,
-    query, key, value, grad, scale, bias, edge_bias, inv_temperature, clamp, lse, delta,
+    query, key, value, grad, scale, bias, edge_bias, inv_temperature, clamp, lse_delta,
     grad_key, grad_value, extra_grad_key, extra_grad_value,
-    H: tl.constexpr, C: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_CLAMP: tl.constexpr,
+    H: tl.constexpr, C: tl.constexpr, T: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_CLAMP: tl.constexpr,
     QN: tl.constexpr, QH: tl.constexpr, KN: tl.constexpr, KH: tl.constexpr,
     VN: tl.constexpr, VH: tl.constexpr,
     GN: tl.constexpr, GH: tl.constexpr,
@@ -161,33 +171,35 @@ def backward_columns(
     """Gradients of the keys and values of every segment of a source's out-edges."""
     line, head = _line(H, BN, BH)
     segment = tl.program_id(0).to(tl.int64) * BN + line
-    row, begin, end, live = _edges(
+    row, begin, end, longest, live = _edges(
         segment, head, indptr, extra_ptr, extra_row, num_rows, num_segments, H, 0, S
     )
     c = tl.arange(0, BC)
     used = (live & (begin < end))[:, None] & (c < C)[None, :]
     k = tl.load(key + (row * KN + head * KH)[:, None] + c, mask=used, other=0.0).to(tl.float32)
     v = tl.load(value + (row * VN + head * VH)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+    factors = _by_type(scale, head, c, used, H, C, T)
+    biases = _bias_by_type(bias, head, live, H, T)
     total_key = tl.zeros([BN * BH, BE, BC], tl.float32)
     total_value = tl.zeros([BN * BH, BE, BC], tl.float32)
-    for e in range(0, tl.max(end - begin), BE):
+    for e in range(0, longest, BE):
         position = begin[:, None] + e + tl.arange(0, BE)[None, :]
         ok = live[:, None] & (position < end[:, None])
         i = tl.load(target + position, mask=ok, other=-1).to(tl.int64)
         ok = ok & (i >= 0)  # always true; Triton 3.7 gives the loads conflicting layouts without it
         kind = tl.load(edge_type + position, mask=ok, other=0).to(tl.int32)
         mask = ok[:, :, None] & (c < C)[None, None, :]
-        q = _scaled_rows(query, scale, i, kind, head, c, mask, QN, QH, H, C)
-        go = tl.load(grad + (i * GN)[:, :, None] + (head * GH)[:, None, None] + c, mask=mask, other=0.0)
-        go = go.to(tl.float32)
+        q = _gathered(query, i, head, c, mask, QN, QH) * _choose_row(factors, kind, T)
+        go = _gathered(grad, i, head, c, mask, GN, GH)
         edge = position
         if HAS_BIAS:
             edge = tl.load(edge_id + position, mask=ok, other=0).to(tl.int64)
         logit = tl.sum(k[:, None, :] * q, 2)
-        logit = _finish_logit(logit, ok, kind, head, edge, bias, edge_bias, inv_temperature, H, HAS_BIAS)
+        logit = _finish_logit(logit, ok, kind, head, edge, biases, edge_bias, inv_temperature, H, T, HAS_BIAS)
         drift = tl.sum(v[:, None, :] * go, 2)
-        row_lse = tl.load(lse + i * H + head[:, None], mask=ok, other=0.0)
-        row_delta = tl.load(delta + i * H + head[:, None], mask=ok, other=0.0)
+        place = (i * H + head[:, None]) * 2
+        row_lse = tl.load(lse_delta + place, mask=ok, other=0.0)
+        row_delta = tl.load(lse_delta + place + 1, mask=ok, other=0.0)
         w, g = _logit_gradient(logit, drift, row_lse, row_delta, ok, clamp, HAS_CLAMP)
         total_key += g[:, :, None] * q
         total_value += w[:, :, None] * go

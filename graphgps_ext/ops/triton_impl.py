@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from graphgps_ext.ops import triton_backward, triton_kernels
+from graphgps_ext.ops.neighbors import OutNeighbors
 from graphgps_ext.ops.transpose import transpose as make_transpose
 
-SEGMENT = 1024  # edges of a row handled by one program
-PROGRAMS = 4096  # programs of the row pass, each of which leaves one share of the table gradients
+SEGMENT = 2048  # edges of a row handled by one program
+PROGRAMS = 16384  # programs of the row pass, each of which leaves one share of the table gradients
 
 
 def _power_of_two(n: int) -> int:
@@ -22,22 +23,28 @@ def _power_of_two(n: int) -> int:
 
 
 class _Tile(NamedTuple):
-    """BN segments x BH heads x BE edges x BC channels per step."""
+    """BN segments x BH heads x BE edges x BC channels per step, by `num_warps` warps of 32 threads."""
 
     BN: int
     BH: int
     BE: int
     BC: int
+    num_warps: int
 
 
-def _tile(H: int, C: int, degree: float, elements: int) -> _Tile:
-    """A tile of about `elements` numbers for rows of `degree` edges on average."""
+def _tile(H: int, C: int, degree: float | None, num_warps: int = 1) -> _Tile:
+    """A tile for rows of `degree` edges on average, or for those of a table (None).
+
+    Small tiles, measured on an H200: a warp gathers 128 numbers at a time, or 32 edges of narrow rows. Graphs
+    of skewed degrees take the edges of one row together, so that no row waits for a longer one; a table takes
+    one edge of many rows, so that nothing is summed across threads but channels.
+    """
     BC = _power_of_two(C)
+    elements = num_warps * (32 * BC if BC <= 8 else 128)
     BH = min(_power_of_two(H), max(1, elements // BC))
     room = max(1, elements // (BC * BH))
-    # Short rows: few edges of many rows, so that the sum across edges stays small; long rows: the reverse.
-    BE = min(room, _power_of_two(max(1, int(degree / 4))))
-    return _Tile(max(1, room // BE), BH, BE, BC)
+    BE = 1 if degree is None else min(room, _power_of_two(max(1, int(degree))))
+    return _Tile(max(1, room // BE), BH, BE, BC, num_warps)
 
 
 class _Segments(NamedTuple):
@@ -67,6 +74,17 @@ def _rows(x: Tensor) -> tuple[Tensor, int, int]:
     if x.stride(2) != 1 and x.shape[2] > 1:
         x = x.contiguous()
     return x, x.stride(0), x.stride(1)
+
+
+def _neighbor_rows(a: Tensor, b: Tensor) -> tuple[tuple[Tensor, int, int], tuple[Tensor, int, int]]:
+    """Two tensors [M, H, C] of which every edge reads one row each.
+
+    A row below 32 bytes, the unit in which memory is read, shares it with the other tensor's row.
+    """
+    if a.shape[2] * a.element_size() >= 32:
+        return _rows(a), _rows(b)
+    both = torch.stack((a, b), 2)
+    return _rows(both[:, :, 0]), _rows(both[:, :, 1])
 
 
 def _scaled_tables(type_scale: Tensor, type_bias: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
@@ -106,18 +124,18 @@ def forward(
     if E == 0:
         return out.zero_(), lse.zero_(), weights
     source, edge_type = source.contiguous(), edge_type.contiguous()
-    q, k, v = _rows(query), _rows(key), _rows(value)
+    q, (k, v) = _rows(query), _neighbor_rows(key, value)
     scale, bias = _scaled_tables(type_scale, type_bias, temperature)
     bias_of_edges = None if edge_bias is None else edge_bias.float().contiguous()
     segments = _segments(indptr, N, E)
     extra_out = query.new_empty(segments.num_extra, H, C, dtype=torch.float32)
     extra_lse = query.new_empty(segments.num_extra, H, dtype=torch.float32)
     num_segments = N + segments.num_extra
-    tile = _tile(H, C, E / N, 1024)
+    tile = _tile(H, C, None if indptr is None else E / N)
     grid = (_ceil_div(num_segments, tile.BN), _ceil_div(H, tile.BH))
     graph = (indptr, source, edge_type, segments.extra_ptr, segments.extra_row, N, num_segments, SEGMENT)
     options = {
-        'K': source.shape[1] if indptr is None else 0, 'H': H, 'C': C,
+        'K': source.shape[1] if indptr is None else 0, 'H': H, 'C': C, 'T': type_scale.shape[0],
         'HAS_BIAS': edge_bias is not None, 'HAS_CLAMP': logit_clamp > 0, **tile._asdict(),
     }  # fmt: skip
     numbers = (scale, bias, bias_of_edges, 1 / temperature, logit_clamp)
@@ -150,14 +168,14 @@ def backward(
     indptr: Tensor | None,
     source: Tensor,
     edge_type: Tensor,
-    transpose: tuple[Tensor, Tensor, Tensor, Tensor] | None,
+    transpose: OutNeighbors | None,
     temperature: float,
     logit_clamp: float,
     want_edge_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of query, key, value, type_scale, type_bias and (flat, empty unless wanted) edge_bias.
 
-    `transpose` is (indptr, target, edge_id, edge_type) by source; it is made here where it is None.
+    The transpose is made here where it is None; with an edge bias it needs `edge_id`.
     """
     N, H, C = query.shape
     M, T, E = key.shape[0], type_scale.shape[0], source.numel()
@@ -173,17 +191,17 @@ def backward(
     if transpose is None:
         transpose = make_transpose(indptr, source, edge_type, M, T, with_edge_id=edge_bias is not None)
     source, edge_type = source.contiguous(), edge_type.contiguous()
-    q, k, v, g = _rows(query), _rows(key), _rows(value), _rows(grad)
+    (q, g), (k, v) = _neighbor_rows(query, grad), _neighbor_rows(key, value)
     scale, bias = _scaled_tables(type_scale, type_bias, temperature)
     bias_of_edges = None if edge_bias is None else edge_bias.float().contiguous()
     numbers = (scale, bias, bias_of_edges, 1 / temperature, logit_clamp)
-    delta = torch.empty_like(lse)
-    flags = {'H': H, 'C': C, 'HAS_BIAS': edge_bias is not None, 'HAS_CLAMP': logit_clamp > 0}
+    lse_delta = lse.new_empty(N, H, 2)
+    flags = {'H': H, 'C': C, 'T': T, 'HAS_BIAS': edge_bias is not None, 'HAS_CLAMP': logit_clamp > 0}
     strides = _strides(Q=q, K=k, V=v, G=g)
 
     segments = _segments(indptr, N, E)
     num_segments = N + segments.num_extra
-    tile = _tile(H, C, E / N, 512)
+    tile = _tile(H, C, None, 4) if indptr is None else _tile(H, C, E / N)
     num_tiles = _ceil_div(num_segments, tile.BN)
     grid = (min(PROGRAMS, num_tiles), _ceil_div(H, tile.BH))
     share_scale = query.new_empty(*grid, T, tile.BH, tile.BC, dtype=torch.float32)
@@ -193,22 +211,22 @@ def backward(
         indptr, source, edge_type, segments.extra_ptr, segments.extra_row, N, num_segments, SEGMENT,
         num_tiles,
         q[0], k[0], v[0], g[0], *numbers, out, lse,
-        delta, grad_query, extra_query, grad_edge, share_scale, share_bias,
-        K=source.shape[1] if indptr is None else 0, T=T, EDGE_GRAD=want_edge_grad,
+        lse_delta, grad_query, extra_query, grad_edge, share_scale, share_bias,
+        K=source.shape[1] if indptr is None else 0, EDGE_GRAD=want_edge_grad,
         **flags, **strides, **tile._asdict(),
     )  # fmt: skip
     _merge_sums(segments, tile, grad_query, extra_query)
 
-    out_indptr, out_target, out_edge_id, out_type = transpose
-    out_segments = _segments(out_indptr, M, E)
+    out_segments = _segments(transpose.indptr, M, E)
     num_segments = M + out_segments.num_extra
-    tile = _tile(H, C, E / M, 1024)
+    tile = _tile(H, C, E / M)
     grid = (_ceil_div(num_segments, tile.BN), _ceil_div(H, tile.BH))
     extra_key = key.new_empty(out_segments.num_extra, H, C, dtype=torch.float32)
     extra_value = torch.empty_like(extra_key)
     triton_backward.backward_columns[grid](
-        out_indptr, out_target, out_type, out_edge_id, out_segments.extra_ptr, out_segments.extra_row,
-        M, num_segments, SEGMENT, q[0], k[0], v[0], g[0], *numbers, lse, delta,
+        transpose.indptr, transpose.target, transpose.edge_type, transpose.edge_id,
+        out_segments.extra_ptr, out_segments.extra_row, M, num_segments, SEGMENT,
+        q[0], k[0], v[0], g[0], *numbers, lse_delta,
         grad_key, grad_value, extra_key, extra_value, **flags, **strides, **tile._asdict(),
     )  # fmt: skip
     _merge_sums(out_segments, tile, grad_key, extra_key)

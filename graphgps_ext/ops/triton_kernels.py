@@ -9,6 +9,7 @@ Offsets are int64. `scale` [T, H, C] holds type_scale / (sqrt(C) * temperature) 
 type_bias / temperature, both float32. A slot of -1 is empty. Sums run in float32 and in a fixed order.
 """
 # mypy: disable-error-code="no-untyped-def, assignment"
+# ruff: noqa: RUF005 - Triton's compiler knows no unpacking
 # Triton reads annotations itself and types the rest.
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def _line(H, BN: tl.constexpr, BH: tl.constexpr):
 
 @triton.jit
 def _edges(segment, head, indptr, extra_ptr, extra_row, num_rows, num_segments, H, K: tl.constexpr, S):
-    """Row, first and last edge of each segment, and whether it exists.
+    """Row, first and last edge of each segment, the longest segment, and whether a segment exists.
 
     Segment s < num_rows begins row s; the others continue the rows of `extra_row`. K > 0: a table's rows.
     """
@@ -37,6 +38,7 @@ def _edges(segment, head, indptr, extra_ptr, extra_row, num_rows, num_segments, 
         row = segment
         begin = row * K
         end = tl.where(live, begin + K, begin)
+        longest = K
     else:
         first = segment < num_rows
         extra = segment - num_rows
@@ -49,23 +51,66 @@ def _edges(segment, head, indptr, extra_ptr, extra_row, num_rows, num_segments, 
         start = tl.load(extra_ptr + row, mask=live & (extra >= 0), other=0)
         begin = tl.where(first, begin, begin + (extra - start + 1) * S)
         end = tl.minimum(begin + S, stop)
-    return row, begin, end, live
+        longest = tl.max(end - begin).to(tl.int32)
+    return row, begin, end, longest, live
 
 
 @triton.jit
-def _scaled_rows(x, scale, node, kind, head, c, mask, NODE: tl.constexpr, HEAD: tl.constexpr, H, C):
-    """x[node, head] * scale[kind, head], [R, BE, BC] in float32."""
-    rows = tl.load(x + (node * NODE)[:, :, None] + (head * HEAD)[:, None, None] + c, mask=mask, other=0.0)
-    factor = tl.load(scale + ((kind * H + head[:, None]) * C)[:, :, None] + c, mask=mask, other=0.0)
-    return rows.to(tl.float32) * factor
+def _by_type(table, head, c, used, H, C, T: tl.constexpr):
+    """The rows [R, BC] of a table [T, H, C] for each line's head, one per type.
+
+    Kept in registers and chosen by :func:`_choose_row`: a load per edge and channel costs more than selects.
+    """
+    rows = ()
+    for t in tl.static_range(T):
+        rows = rows + (tl.load(table + ((t * H + head) * C)[:, None] + c, mask=used, other=0.0),)
+    return rows
+
+
+@triton.jit
+def _scaled(rows, x, T: tl.constexpr):
+    """Each type's rows times x."""
+    new = ()
+    for t in tl.static_range(T):
+        new = new + (rows[t] * x,)
+    return new
+
+
+@triton.jit
+def _choose_row(rows, kind, T: tl.constexpr):
+    """rows[kind] of every edge: [R, BE, BC] from T rows [R, BC]."""
+    chosen = rows[0][:, None, :]
+    for t in tl.static_range(1, T):
+        chosen = tl.where((kind == t)[:, :, None], rows[t][:, None, :], chosen)
+    return chosen
+
+
+@triton.jit
+def _gathered(x, node, head, c, mask, NODE: tl.constexpr, HEAD: tl.constexpr):
+    """x[node, head], [R, BE, BC] in float32."""
+    place = node * NODE + (head * HEAD)[:, None]
+    return tl.load(x + place[:, :, None] + c, mask=mask, other=0.0).to(tl.float32)
+
+
+@triton.jit
+def _bias_by_type(bias, head, live, H, T: tl.constexpr):
+    """The biases [R] of a table [T, H] for each line's head, one per type."""
+    biases = ()
+    for t in tl.static_range(T):
+        biases = biases + (tl.load(bias + t * H + head, mask=live, other=0.0),)
+    return biases
 
 
 @triton.jit
 def _finish_logit(
-    logit, ok, kind, head, position, bias, edge_bias, inv_temperature, H, HAS_BIAS: tl.constexpr
-):
+    logit, ok, kind, head, position, biases, edge_bias, inv_temperature, H,
+    T: tl.constexpr, HAS_BIAS: tl.constexpr,
+):  # fmt: skip
     """Add the type's bias and the edge's; -inf in empty slots."""
-    logit += tl.load(bias + kind * H + head[:, None], mask=ok, other=0.0)
+    bias = tl.broadcast_to(biases[0][:, None], logit.shape)
+    for t in tl.static_range(1, T):
+        bias = tl.where(kind == t, biases[t][:, None], bias)
+    logit += bias
     if HAS_BIAS:
         logit += tl.load(edge_bias + position * H + head[:, None], mask=ok, other=0.0) * inv_temperature
     return tl.where(ok, logit, -float('inf'))
@@ -83,7 +128,8 @@ def forward(
     indptr, source, edge_type, extra_ptr, extra_row, num_rows, num_segments, S,
     query, key, value, scale, bias, edge_bias, inv_temperature, clamp,
     out, lse, extra_out, extra_lse,
-    K: tl.constexpr, H: tl.constexpr, C: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_CLAMP: tl.constexpr,
+    K: tl.constexpr, H: tl.constexpr, C: tl.constexpr, T: tl.constexpr,
+    HAS_BIAS: tl.constexpr, HAS_CLAMP: tl.constexpr,
     QN: tl.constexpr, QH: tl.constexpr, KN: tl.constexpr, KH: tl.constexpr,
     VN: tl.constexpr, VH: tl.constexpr,
     BN: tl.constexpr, BH: tl.constexpr, BE: tl.constexpr, BC: tl.constexpr,
@@ -91,33 +137,37 @@ def forward(
     """Output and log-sum-exp of every segment, as if it were a row of its own."""
     line, head = _line(H, BN, BH)
     segment = tl.program_id(0).to(tl.int64) * BN + line
-    row, begin, end, live = _edges(
+    row, begin, end, longest, live = _edges(
         segment, head, indptr, extra_ptr, extra_row, num_rows, num_segments, H, K, S
     )
     c = tl.arange(0, BC)
     used = live[:, None] & (c < C)[None, :]
     q = tl.load(query + (row * QN + head * QH)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+    queries = _scaled(_by_type(scale, head, c, used, H, C, T), q, T)
+    biases = _bias_by_type(bias, head, live, H, T)
     top = tl.full([BN * BH, BE], NO_MASS, tl.float32)
     mass = tl.zeros([BN * BH, BE], tl.float32)
     total = tl.zeros([BN * BH, BE, BC], tl.float32)
-    for e in range(0, tl.max(end - begin), BE):
+    for e in range(0, longest, BE):
         position = begin[:, None] + e + tl.arange(0, BE)[None, :]
         ok = live[:, None] & (position < end[:, None])
         j = tl.load(source + position, mask=ok, other=-1).to(tl.int64)
         ok = ok & (j >= 0)
         kind = tl.load(edge_type + position, mask=ok, other=0).to(tl.int32)
         mask = ok[:, :, None] & (c < C)[None, None, :]
-        k = _scaled_rows(key, scale, j, kind, head, c, mask, KN, KH, H, C)
-        v = tl.load(value + (j * VN)[:, :, None] + (head * VH)[:, None, None] + c, mask=mask, other=0.0)
-        logit = tl.sum(q[:, None, :] * k, 2)
-        logit = _finish_logit(logit, ok, kind, head, position, bias, edge_bias, inv_temperature, H, HAS_BIAS)
+        k = _gathered(key, j, head, c, mask, KN, KH)
+        v = _gathered(value, j, head, c, mask, VN, VH)
+        logit = tl.sum(_choose_row(queries, kind, T) * k, 2)
+        logit = _finish_logit(
+            logit, ok, kind, head, position, biases, edge_bias, inv_temperature, H, T, HAS_BIAS
+        )
         if HAS_CLAMP:
             logit = tl.where(ok, _clamped(logit, clamp), logit)
         higher = tl.maximum(top, logit)
         shrink = tl.exp(top - higher)
         w = tl.exp(logit - higher)
         mass = mass * shrink + w
-        total = total * shrink[:, :, None] + w[:, :, None] * v.to(tl.float32)
+        total = total * shrink[:, :, None] + w[:, :, None] * v
         top = higher
 
     highest = tl.max(top, 1)
@@ -193,30 +243,35 @@ def merge_sums(
 def edge_weights(
     indptr, source, edge_type, extra_ptr, extra_row, num_rows, num_segments, S,
     query, key, scale, bias, edge_bias, inv_temperature, clamp, lse, weights,
-    K: tl.constexpr, H: tl.constexpr, C: tl.constexpr, HAS_BIAS: tl.constexpr, HAS_CLAMP: tl.constexpr,
+    K: tl.constexpr, H: tl.constexpr, C: tl.constexpr, T: tl.constexpr,
+    HAS_BIAS: tl.constexpr, HAS_CLAMP: tl.constexpr,
     QN: tl.constexpr, QH: tl.constexpr, KN: tl.constexpr, KH: tl.constexpr,
     BN: tl.constexpr, BH: tl.constexpr, BE: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """The weight of every edge from its row's log-sum-exp; 0 in empty slots."""
     line, head = _line(H, BN, BH)
     segment = tl.program_id(0).to(tl.int64) * BN + line
-    row, begin, end, live = _edges(
+    row, begin, end, longest, live = _edges(
         segment, head, indptr, extra_ptr, extra_row, num_rows, num_segments, H, K, S
     )
     c = tl.arange(0, BC)
     used = live[:, None] & (c < C)[None, :]
     q = tl.load(query + (row * QN + head * QH)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+    queries = _scaled(_by_type(scale, head, c, used, H, C, T), q, T)
+    biases = _bias_by_type(bias, head, live, H, T)
     row_lse = tl.load(lse + row * H + head, mask=live, other=0.0)
-    for e in range(0, tl.max(end - begin), BE):
+    for e in range(0, longest, BE):
         position = begin[:, None] + e + tl.arange(0, BE)[None, :]
         there = live[:, None] & (position < end[:, None])
         j = tl.load(source + position, mask=there, other=-1).to(tl.int64)
         ok = there & (j >= 0)
         kind = tl.load(edge_type + position, mask=ok, other=0).to(tl.int32)
         mask = ok[:, :, None] & (c < C)[None, None, :]
-        k = _scaled_rows(key, scale, j, kind, head, c, mask, KN, KH, H, C)
-        logit = tl.sum(q[:, None, :] * k, 2)
-        logit = _finish_logit(logit, ok, kind, head, position, bias, edge_bias, inv_temperature, H, HAS_BIAS)
+        k = _gathered(key, j, head, c, mask, KN, KH)
+        logit = tl.sum(_choose_row(queries, kind, T) * k, 2)
+        logit = _finish_logit(
+            logit, ok, kind, head, position, biases, edge_bias, inv_temperature, H, T, HAS_BIAS
+        )
         if HAS_CLAMP:
             logit = tl.where(ok, _clamped(logit, clamp), logit)
         w = tl.exp(tl.where(ok, logit - row_lse[:, None], -float('inf')))

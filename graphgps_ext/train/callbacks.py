@@ -55,6 +55,14 @@ class TemperatureSchedule(pl.Callback):
         )
 
 
+class EpochToNetwork(pl.Callback):
+    """Tells a network that trains in phases which epoch begins."""
+
+    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Before training and evaluation of this epoch."""
+        pl_module.model.start_epoch(trainer.current_epoch)
+
+
 class EpochRecord(pl.Callback):
     """Writes stats.json and TensorBoard scalars, shows progress, and reports what the epoch is chosen by.
 
@@ -126,6 +134,7 @@ class EpochRecord(pl.Callback):
             'time_iter': self.train_seconds / max(1, self.iterations),
             'time_epoch': seconds,
             'time_sampling': self.sampling_seconds,
+            'time_waiting': trainer.datamodule.take_seconds_waiting(),
         }
         selection = -math.inf
         if self.evaluated and epoch >= self.select_from:
@@ -141,7 +150,7 @@ class EpochRecord(pl.Callback):
         extra = {
             'lr': basic['lr'],
             'time/epoch': seconds,
-            'time/sampling': self.sampling_seconds,
+            **{f'time/{part}': basic[f'time_{part}'] for part in ('sampling', 'waiting')},
             'memory/peak_rss_mb': peak_rss_mb(),  # up to this epoch
             'kept_share': getattr(trainer.datamodule, 'kept_share', 100.0),  # %
         }

@@ -1,10 +1,10 @@
-"""Batches for Lightning: the whole graph, or sampled layers drawn anew for each epoch."""
+"""Batches for Lightning: the whole graph, random parts of it, or sampled layers drawn for each epoch."""
 
 from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from dataclasses import replace
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import torch
@@ -13,8 +13,10 @@ from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.imports import pl
+from torch_geometric.loader import RandomNodeLoader
 
 from graphgps_ext.loader.neighbor_loader import SamplingPlan, SparseNeighborLoader, full_batch, node_data
+from graphgps_ext.loader.prefetch import Prefetched
 from graphgps_ext.sampling import stream_key
 from graphgps_ext.transform.attention_graph import kept_share
 
@@ -36,7 +38,10 @@ class _OneBatch(Dataset):
 
 
 def _one_batch_loader(make: Any) -> DataLoader:
-    return DataLoader(_OneBatch(make), batch_size=None, collate_fn=lambda batch: batch)
+    # A generator of its own: loaders are made in the background, and must not disturb torch's.
+    return DataLoader(
+        _OneBatch(make), batch_size=None, collate_fn=lambda batch: batch, generator=torch.Generator()
+    )
 
 
 class WholeGraphData(pl.LightningDataModule):
@@ -65,22 +70,131 @@ class WholeGraphData(pl.LightningDataModule):
 
     val_dataloader = train_dataloader
 
+    def take_seconds_waiting(self) -> float:
+        """None: the batch is always there."""
+        return 0.0
+
     def report_batches(self, draw: int) -> Iterable[Data]:
         """The graph."""
         return [self.graph]
 
 
-class SampledData(pl.LightningDataModule):
-    """Layered batches. Draws are functions of (seed, purpose, epoch), so a resumed run repeats them.
+class StreamedData(pl.LightningDataModule):
+    """Batches that are functions of (seed, purpose, epoch): other ones in each epoch, repeated after a resume.
 
-    Sampling runs where the graph lies: on the training device with `num_workers: 0`, else in CPU workers.
+    The next batch, also that of the next epoch or evaluation, is made while the model computes. Subclasses
+    say what the loaders of an epoch are, which take random numbers from a generator of their own.
+    """
+
+    reload_every_n_epochs = 1  # a new epoch is a new key, hence a new loader
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.executor: ThreadPoolExecutor | None = None
+        self.batches: dict[tuple[int, int], Prefetched] = {}  # by purpose and epoch
+
+    def training_loader(self, epoch: int) -> DataLoader:
+        """The training batches of an epoch."""
+        raise NotImplementedError
+
+    def validation_loader(self, epoch: int) -> DataLoader:
+        """The batches of an epoch's evaluation."""
+        raise NotImplementedError
+
+    def setup(self, stage: str) -> None:
+        """Starts the background thread, unless there are workers."""
+        if cfg.num_workers == 0:
+            self.executor = ThreadPoolExecutor(1, thread_name_prefix='batches')
+
+    def teardown(self, stage: str) -> None:
+        """Ends the background thread."""
+        if self.executor is not None:
+            self.executor.shutdown(wait=True, cancel_futures=True)
+
+    def train_dataloader(self) -> Prefetched:
+        """The training batches of this epoch."""
+        return self._batches(TRAINING, self.trainer.current_epoch)
+
+    def val_dataloader(self) -> Prefetched:
+        """The batches of this epoch's evaluation."""
+        return self._batches(EVALUATION, self.trainer.current_epoch)
+
+    def take_seconds_waiting(self) -> float:
+        """Seconds for which an epoch has waited for batches; forgets the epoch."""
+        ended = [key for key in self.batches if key[1] <= self.trainer.current_epoch]
+        return sum(self.batches.pop(key).seconds_waiting for key in ended)
+
+    def _batches(self, purpose: int, epoch: int) -> Prefetched:
+        """The batches of an epoch; when the last of them was made, the first of what comes next is begun."""
+        if (purpose, epoch) not in self.batches:
+            loader = self.training_loader(epoch) if purpose == TRAINING else self.validation_loader(epoch)
+            batches = Prefetched(loader, self.executor, lambda: self._begin_next(purpose, epoch))
+            self.batches.setdefault((purpose, epoch), batches)
+        return self.batches[purpose, epoch]
+
+    def _begin_next(self, purpose: int, epoch: int) -> None:
+        evaluates = (epoch + 1) % self.trainer.check_val_every_n_epoch == 0
+        if purpose == TRAINING and evaluates:
+            self._batches(EVALUATION, epoch).begin()
+        elif epoch + 1 < self.trainer.max_epochs:
+            self._batches(TRAINING, epoch + 1).begin()
+
+
+class PartitionedData(StreamedData):
+    """Parts of the graph, each with the edges within it: `train.batch_size` random nodes at a time.
+
+    The graph stays where it is, the parts go to the device. Evaluation sees the whole graph with
+    `val.sampler: full_batch`.
+
+    Args:
+        data: the graph, plain (see transform.batch.plain_graph).
+    """
+
+    report_draws = 1
+
+    def __init__(self, data: Data) -> None:
+        super().__init__()
+        self.graph = data
+
+    def training_loader(self, epoch: int) -> DataLoader:
+        """The parts of the epoch."""
+        return self._parts(stream_key(cfg.seed, TRAINING, epoch))
+
+    def validation_loader(self, epoch: int) -> DataLoader:
+        """The whole graph, or other parts than those of the training."""
+        if cfg.val.sampler == 'full_batch':
+            return _one_batch_loader(lambda: self.graph)
+        return self._parts(stream_key(cfg.seed, EVALUATION, epoch))
+
+    def report_batches(self, draw: int) -> Iterable[Data]:
+        """As for the evaluation."""
+        if cfg.val.sampler == 'full_batch':
+            return [copy.copy(self.graph)]  # which is moved in place
+        return self._parts(stream_key(cfg.seed, REPORT, draw))
+
+    def _parts(self, key: int) -> RandomNodeLoader:
+        num_nodes = self.graph.num_nodes
+        num_parts = -(-num_nodes // cfg.train.batch_size)
+        order = torch.randperm(num_nodes, generator=torch.Generator().manual_seed(key))
+        # Ascending within a part, so that its edges stay sorted; the loader's parts have this size.
+        parts = [part.sort().values for part in order.split(-(-num_nodes // num_parts))]
+        return RandomNodeLoader(
+            self.graph,
+            num_parts=num_parts,
+            sampler=torch.cat(parts).tolist(),
+            num_workers=cfg.num_workers,
+            generator=torch.Generator(),
+        )
+
+
+class SampledData(StreamedData):
+    """Layered batches. Sampling runs where the graph lies: on the training device, unless workers sample on
+    the CPU (`num_workers`).
 
     Args:
         data: the graph.
         plan: what to draw in each layer.
     """
-
-    reload_every_n_epochs = 1  # a new epoch is a new key, hence a new loader
 
     def __init__(self, data: Data, plan: SamplingPlan) -> None:
         super().__init__()
@@ -91,41 +205,37 @@ class SampledData(pl.LightningDataModule):
 
     def setup(self, stage: str) -> None:
         """Moves graph, scores and node tensors to the device, unless workers sample on the CPU."""
-        device = self.trainer.strategy.root_device
+        super().setup(stage)
         if cfg.num_workers == 0:
+            device = self.trainer.strategy.root_device
             self.nodes = self.nodes.to(device)
-            self.plan = replace(
-                self.plan,
-                graph=self.plan.graph.to(device),
-                scores=[None if s is None else s.to(device) for s in self.plan.scores],
-                edge_attr=None if self.plan.edge_attr is None else self.plan.edge_attr.to(device),
-            )
-
-    def train_dataloader(self) -> DataLoader:
-        """Batches of training nodes, or of all nodes with `train.sampler: full_batch`."""
-        epoch = self.trainer.current_epoch // cfg.spex.resample_every
-        key = stream_key(cfg.seed, TRAINING, epoch)
-        if cfg.train.sampler == 'full_batch':
-            return _one_batch_loader(lambda: full_batch(self.nodes, self.plan, key))
-        # The order of the seeds changes every epoch, also where draws are kept for several. It is made here:
-        # what a loader that shuffles takes from its generator depends on how often its iterator is made.
-        order = torch.Generator().manual_seed(stream_key(cfg.seed, TRAINING, self.trainer.current_epoch))
-        seeds = self._indices(self.nodes.train_mask)
-        return self._seed_loader(self._share(seeds[torch.randperm(len(seeds), generator=order)]), key)
-
-    def val_dataloader(self) -> DataLoader:
-        """Batches of validation and test nodes, with draws of their own."""
-        key = stream_key(cfg.seed, EVALUATION, self.trainer.current_epoch)
-        return self._evaluation_loader(key, self._share(self._evaluated()))
+            self.plan = self.plan.to(device)
+        self.plan = self.plan.prepared()
 
     def report_batches(self, draw: int) -> Iterable[Data]:
         """Batches for the report on the chosen epoch: draw number `draw`, independent of all others."""
         return self._evaluation_loader(stream_key(cfg.seed, REPORT, draw), self._evaluated())
 
+    def training_loader(self, epoch: int) -> DataLoader:
+        """Batches of training nodes, or of all nodes with `train.sampler: full_batch`."""
+        key = stream_key(cfg.seed, TRAINING, epoch // cfg.spex.resample_every)
+        if cfg.train.sampler == 'full_batch':
+            return _one_batch_loader(lambda: full_batch(self.nodes, self.plan, key))
+        # The order of the seeds changes every epoch, also where draws are kept for several. It is made here:
+        # what a loader that shuffles takes from its generator depends on how often its iterator is made.
+        order = torch.Generator().manual_seed(stream_key(cfg.seed, TRAINING, epoch))
+        seeds = self._indices(self.nodes.train_mask)
+        return self._seed_loader(self._share(seeds[torch.randperm(len(seeds), generator=order)]), key)
+
+    def validation_loader(self, epoch: int) -> DataLoader:
+        """Batches of validation and test nodes, with draws of their own."""
+        key = stream_key(cfg.seed, EVALUATION, epoch)
+        return self._evaluation_loader(key, self._share(self._evaluated()))
+
     def _evaluation_loader(self, key: int, seeds: Tensor) -> DataLoader:
         if cfg.val.sampler == 'full_batch':
-            return _one_batch_loader(lambda: full_batch(self.nodes, self.plan, key))
-        return self._seed_loader(seeds, key)
+            return _one_batch_loader(lambda: full_batch(self.nodes, self.plan, key, with_backward=False))
+        return self._seed_loader(seeds, key, with_backward=False)
 
     def _evaluated(self) -> Tensor:
         return self._indices(self.nodes.val_mask | self.nodes.test_mask)
@@ -139,12 +249,16 @@ class SampledData(pl.LightningDataModule):
         size = -(-len(seeds) // self.trainer.world_size)
         return seeds.repeat(2)[self.trainer.global_rank * size :][:size]
 
-    def _seed_loader(self, input_nodes: Tensor, key: int) -> SparseNeighborLoader:
+    def _seed_loader(
+        self, input_nodes: Tensor, key: int, *, with_backward: bool = True
+    ) -> SparseNeighborLoader:
         return SparseNeighborLoader(
             self.nodes,
             self.plan,
             key=key,
             input_nodes=input_nodes,
+            with_backward=with_backward,
             batch_size=cfg.train.batch_size,
             num_workers=cfg.num_workers,
+            generator=torch.Generator(),
         )

@@ -108,6 +108,8 @@ def fit(
         # One batch an epoch, made where the graph lies: workers would only copy it.
         warnings.filterwarnings('ignore', '.*does not have many workers.*')
         warnings.filterwarnings('ignore', '.*Checkpoint directory.*exists and is not empty.*')
+        # A random part without training nodes is no step.
+        warnings.filterwarnings('ignore', '.*training_step.*returned.*None.*')
         if resume.is_file():
             logging.info(f'resuming from {resume}')
         trainer.fit(model, datamodule, ckpt_path=resume if resume.is_file() else None, weights_only=False)
@@ -157,6 +159,8 @@ def report(
         'seconds_per_epoch': round(sorted(times)[len(times) // 2], 6),
         'seconds_total': round(sum(times), 3),
         'seconds_sampling': round(sum(r['time_sampling'] for r in records['train']), 3),
+        'seconds_waiting': round(sum(r['time_waiting'] for r in records['train']), 3),
+        'waiting_share': round(100 * sum(r['time_waiting'] for r in records['train']) / sum(times), 2),
         'eval_draws': len(scores),
         'peak_rss_mb': round(peak_rss_mb(), 1),
         'peak_gpu_mb': round(peak_gpu_mb(), 1),

@@ -41,11 +41,13 @@ class NodeClassifier(GraphGymModule):
         """Prediction and labels; the network gets a copy to write on, as the batch may be used again."""
         return self.model(copy.copy(batch))
 
-    def training_step(self, batch: Data, *args: Any, **kwargs: Any) -> Tensor:
-        """The loss on the training nodes of the batch."""
+    def training_step(self, batch: Data, *args: Any, **kwargs: Any) -> Tensor | None:
+        """The loss on the training nodes of the batch; None, which is no step, if it has none."""
         batch = copy.copy(batch)
         batch.split = 'train'
         pred, true = self(batch)
+        if not len(true):
+            return None
         return self._update('train', pred, true)
 
     def validation_step(self, batch: Data, *args: Any, **kwargs: Any) -> None:

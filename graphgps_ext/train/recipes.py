@@ -1,6 +1,7 @@
 """What each `train.mode` does with one graph; `run/main.py` dispatches on it.
 
-A recipe takes the data of :func:`graphgps_ext.loader.load_graph` and returns what it wrote to `summary.json`.
+A recipe takes the data of :func:`graphgps_ext.loader.load_graph` and Lightning callbacks to add to its own,
+and returns what it wrote to `summary.json`.
 """
 
 from __future__ import annotations
@@ -12,23 +13,26 @@ from typing import Any
 import torch
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
+from torch_geometric.graphgym.imports import pl
 from torch_geometric.graphgym.register import register_train
 
 from graphgps_ext import scores
 from graphgps_ext.loader.neighbor_loader import SamplingPlan
-from graphgps_ext.train.callbacks import TemperatureSchedule
-from graphgps_ext.train.datamodule import SampledData, WholeGraphData
+from graphgps_ext.network.plain import PlainNetwork
+from graphgps_ext.train.callbacks import EpochToNetwork, TemperatureSchedule
+from graphgps_ext.train.datamodule import PartitionedData, SampledData, WholeGraphData
 from graphgps_ext.train.fit import fit, report
 from graphgps_ext.train.metrics import best_metric, num_outputs
 from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.results import read_stats
 from graphgps_ext.transform.attention_graph import EXPANDER
-from graphgps_ext.transform.batch import attention_graph_of
+from graphgps_ext.transform.batch import attention_graph_of, plain_graph
 
 
 def build_model(data: Data) -> NodeClassifier:
     """The network of `model.type` for this graph, as a Lightning module."""
     cfg.share.dim_in, cfg.share.dim_out = data.num_features, num_outputs(data)
+    cfg.share.num_nodes = data.num_nodes
     if cfg.prep.edge_attr:
         cfg.dataset.edge_dim = data.attention_edge_attr.shape[1]
     return NodeClassifier(cfg.share.dim_in, cfg.share.dim_out)
@@ -42,21 +46,28 @@ def num_edges(data: Data) -> int:
 
 
 @register_train('full_graph')
-def train_full_graph(data: Data) -> dict[str, Any]:
-    """Any network of GraphGym on the whole graph in one batch (Exphormer and other baselines)."""
-    datamodule = WholeGraphData(data)
+def train_full_graph(data: Data, *, callbacks: tuple[pl.Callback, ...] = ()) -> dict[str, Any]:
+    """Any network of GraphGym on the whole graph in one batch (Exphormer and other baselines).
+
+    PyG's models (`model.type pyg_...`) get graph edges alone, and parts with `train.sampler random_node`.
+    """
     model = build_model(data)
-    trainer = fit(model, datamodule)
+    if isinstance(model.model, PlainNetwork):
+        data = plain_graph(data)
+    datamodule = PartitionedData(data) if cfg.train.sampler == 'random_node' else WholeGraphData(data)
+    if hasattr(model.model, 'start_epoch'):
+        callbacks = (*callbacks, EpochToNetwork())
+    trainer = fit(model, datamodule, callbacks=callbacks)
     return report(model, datamodule, data, trainer, kept_share=100.0, edges=num_edges(data))
 
 
 @register_train('spexphormer_estimator')
-def train_estimator(data: Data) -> dict[str, Any]:
+def train_estimator(data: Data, *, callbacks: tuple[pl.Callback, ...] = ()) -> dict[str, Any]:
     """Stage 1: trains the estimator with annealing, and dumps the attention scores of its best epoch."""
     datamodule = WholeGraphData(data)
     model = build_model(data)
     select_from = cfg.spex.temperature_hold if cfg.spex.select_after_hold else 0
-    trainer = fit(model, datamodule, select_from=select_from, callbacks=(TemperatureSchedule(),))
+    trainer = fit(model, datamodule, select_from=select_from, callbacks=(TemperatureSchedule(), *callbacks))
     dump_scores(model, datamodule.graph)
     extra = {'edges': num_edges(data), 'temperature': model.model.temperature}
     return report(model, datamodule, data, trainer, kept_share=100.0, **extra)
@@ -90,13 +101,13 @@ def dump_scores(model: NodeClassifier, data: Data) -> None:
 
 
 @register_train('spexphormer')
-def train_spexphormer(data: Data) -> dict[str, Any]:
+def train_spexphormer(data: Data, *, callbacks: tuple[pl.Callback, ...] = ()) -> dict[str, Any]:
     """Stage 2: each layer sees a few in-neighbours per node, drawn by the attention scores of stage 1."""
     layers, path = load_scores(data)
     plan = SamplingPlan(
         attention_graph_of(data),
         layers,
-        cfg.spex.layer_degrees,
+        layer_degrees(),
         strategy=cfg.spex.strategy,
         fill=cfg.spex.fill,
         per_batch=cfg.spex.resample == 'batch',
@@ -104,10 +115,22 @@ def train_spexphormer(data: Data) -> dict[str, Any]:
     )
     datamodule = SampledData(data, plan)
     model = build_model(data)
-    trainer = fit(model, datamodule)
+    trainer = fit(model, datamodule, callbacks=callbacks)
     share = datamodule.kept_share
     extra = {'edges': round(share / 100 * num_edges(data)), 'scores': None if path is None else str(path)}
     return report(model, datamodule, data, trainer, kept_share=round(share, 2), **extra)
+
+
+def layer_degrees() -> list[int]:
+    """K of each layer; a single entry of `spex.layer_degrees` serves all."""
+    degrees = list(cfg.spex.layer_degrees)
+    return degrees * cfg.gt.layers if len(degrees) == 1 else degrees
+
+
+def score_layers() -> list[int]:
+    """The estimator's layer for each layer: `spex.score_layers`; its last entry serves all further layers."""
+    chosen = list(cfg.spex.score_layers)
+    return chosen + chosen[-1:] * (cfg.gt.layers - len(chosen)) if chosen else list(range(cfg.gt.layers))
 
 
 def estimator_dir() -> Path:
@@ -128,6 +151,8 @@ def load_scores(data: Data) -> tuple[list[torch.Tensor | None], Path | None]:
     if cfg.spex.strategy == 'uniform':
         return [None] * cfg.gt.layers, None
     expected = expected_manifest(data)
+    if cfg.spex.score_layers:  # then the estimator may have any number of layers that has these
+        del expected['num_layers']
     seed = None if cfg.spex.estimator_seed < 0 else cfg.spex.estimator_seed
     runs = list(estimator_dir().glob('*/scores'))
     if len(runs) == 1:  # then each difference is named, not the split alone
@@ -143,7 +168,13 @@ def load_scores(data: Data) -> tuple[list[torch.Tensor | None], Path | None]:
     logging.info(
         f'attention scores: {path} (epoch {loaded.manifest.epoch}, τ {loaded.manifest.temperature:g})'
     )
-    return list(loaded.layers), path
+    wanted = score_layers()
+    if max(wanted) >= len(loaded.layers):
+        raise ValueError(
+            f'spex.score_layers needs layers from 0 to {len(loaded.layers) - 1} of the estimator in {path}, '
+            f'got {list(cfg.spex.score_layers)}'
+        )
+    return [loaded.layers[layer] for layer in wanted], path
 
 
 def expected_manifest(data: Data) -> dict[str, Any]:

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
 from graphgps_ext.ops import InNeighbors, NeighborTable, OutNeighbors
+from graphgps_ext.transform.attention_graph import GRAPH
 
 
 def attach_attention_graph(data: Data, graph: InNeighbors) -> Data:
     """Puts `graph` and its transpose on a shallow copy of `data`, as tensors named `attention_*`."""
-    graph = graph.with_out_neighbors()
+    graph = graph.with_out_neighbors(with_edge_id='attention_edge_attr' in data)
     assert graph.out is not None
     data = data.__copy__()
     data.attention_indptr = graph.indptr
@@ -20,8 +22,9 @@ def attach_attention_graph(data: Data, graph: InNeighbors) -> Data:
     data.attention_type = graph.edge_type
     data.attention_out_indptr = graph.out.indptr
     data.attention_out_target = graph.out.target
-    data.attention_out_id = graph.out.edge_id
     data.attention_out_type = graph.out.edge_type
+    if graph.out.edge_id is not None:
+        data.attention_out_id = graph.out.edge_id
     return data
 
 
@@ -44,10 +47,27 @@ def attention_graph_of(data: Data) -> InNeighbors:
         out=OutNeighbors(
             data.attention_out_indptr,
             data.attention_out_target,
-            data.attention_out_id,
             data.attention_out_type,
+            data.get('attention_out_id'),
         ),
     )
+
+
+def plain_graph(data: Data) -> Data:
+    """What message passing sees of `data`: its graph edges, without expander, self-loops or attention graph.
+
+    Like the attention graph's they are coalesced, sorted by target (a scatter on a CPU is several times
+    faster than on unsorted ones) and, unless the config says otherwise, in both directions.
+
+    Returns:
+        `x`, `y`, the masks, `edge_index` [2, E] int64, and `n_id` [N] int64, which a part of the graph keeps.
+    """
+    graph = attention_graph_of(data)
+    keys = ('x', 'y', 'train_mask', 'val_mask', 'test_mask')
+    plain = Data(**{key: data[key] for key in keys if key in data})
+    plain.edge_index = graph.edge_index()[:, graph.edge_type == GRAPH]
+    plain.n_id = torch.arange(data.num_nodes, device=plain.edge_index.device)
+    return plain
 
 
 def layer_graphs(data: Data, num_layers: int) -> Sequence[InNeighbors | NeighborTable]:

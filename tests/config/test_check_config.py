@@ -27,8 +27,11 @@ def choose(cfg: CfgNode, mode: str) -> CfgNode:
 
 def set_keys(cfg: CfgNode, changes: dict) -> None:
     for key, value in changes.items():
-        group, _, name = key.rpartition('.')
-        (cfg[group] if group else cfg)[name] = value
+        *groups, name = key.split('.')
+        node = cfg
+        for group in groups:
+            node = node[group]
+        node[name] = value
 
 
 def problems_of(cfg: CfgNode) -> list[str]:
@@ -101,6 +104,9 @@ def test_name_that_is_not_read_may_be_anything(graphgym_cfg: CfgNode) -> None:
         ('gt.layers', 1),
         ('gt.n_heads', 1),
         ('gt.dim_hidden', 1),
+        ('posenc_LapPE.eigen.max_freqs', 1),
+        ('posenc_RWSE.walk_length', 1),
+        ('gt.local_epochs', 0),
         ('prep.exp_deg', 1),
         ('prep.num_virt_node', 0),
         ('dataset.grid_side', 2),
@@ -133,9 +139,66 @@ def test_dropout_is_a_probability(graphgym_cfg: CfgNode, key: str, value: float)
     assert problems_of(cfg) == [f'{key} needs to lie in [0, 1), got {value}']
 
 
+@pytest.mark.parametrize('key', ['gt.graph_weight', 'gt.beta'])
+@pytest.mark.parametrize('value', [-0.1, 1.1])
+def test_weight_of_a_sum_lies_between_none_and_all(graphgym_cfg: CfgNode, key: str, value: float) -> None:
+    cfg = choose(graphgym_cfg, 'full_graph')
+    set_keys(cfg, {key: value})
+    assert problems_of(cfg) == [f'{key} needs to lie in [0, 1], got {value}']
+
+
+@pytest.mark.parametrize('key', ['gnn.layers_mp', 'gnn.dim_inner', 'gnn.att_heads'])
+def test_networks_of_pyg_have_a_layer_a_channel_and_a_head(graphgym_cfg: CfgNode, key: str) -> None:
+    cfg = choose(graphgym_cfg, 'full_graph')
+    set_keys(cfg, {'model.type': 'pyg_gcn', key: 0})
+    assert problems_of(cfg) == [f'{key} needs at least 1, got 0']
+    set_keys(cfg, {key: 1})
+    check_config(cfg)
+
+
+RANDOM_PARTS = {'train.sampler': 'random_node', 'val.sampler': 'random_node'}
+
+
+@pytest.mark.parametrize('model', ['pyg_gcn', 'pyg_polynormer'])
+@pytest.mark.parametrize('evaluation', ['random_node', 'full_batch'])
+def test_networks_of_pyg_may_see_random_parts(graphgym_cfg: CfgNode, model: str, evaluation: str) -> None:
+    cfg = choose(graphgym_cfg, 'full_graph')
+    set_keys(cfg, {'model.type': model, **RANDOM_PARTS, 'val.sampler': evaluation})
+    check_config(cfg)
+
+
 @pytest.mark.parametrize(
     ('mode', 'changes', 'problem'),
     [
+        (
+            'full_graph',
+            RANDOM_PARTS,
+            'train.sampler and val.sampler random_node need a model.type that can see a part of the graph '
+            '(pyg_..., but not pyg_linkx), got spex_exphormer',
+        ),
+        (
+            'full_graph',
+            {'model.type': 'pyg_linkx', **RANDOM_PARTS},
+            'train.sampler and val.sampler random_node need a model.type that can see a part of the graph '
+            '(pyg_..., but not pyg_linkx), got pyg_linkx',
+        ),
+        (
+            'full_graph',
+            {'model.type': 'pyg_gcn', 'val.sampler': 'random_node'},
+            'val.sampler random_node needs train.sampler random_node, got full_batch',
+        ),
+        (
+            'full_graph',
+            {'model.type': 'pyg_gcn', 'prep.num_virt_node': 1, 'prep.edge_attr': True},
+            'model.type pyg_gcn sees node features and graph edges alone: it needs prep.num_virt_node 0 and '
+            'prep.edge_attr False, got 1 and True',
+        ),
+        (
+            'full_graph',
+            {'model.type': 'pyg_gcn', **RANDOM_PARTS, 'devices': 2},
+            'devices needs to be 1 for a full batch or random parts, got 2: several devices share '
+            'mini-batches (train.sampler and val.sampler spex_neighbor)',
+        ),
         (
             'full_graph',
             {'gt.n_heads': 5},
@@ -235,6 +298,34 @@ def test_dropout_is_a_probability(graphgym_cfg: CfgNode, key: str, value: float)
         ),
         (
             'spexphormer',
+            {'spex.score_layers': [0, 1, 2, 3, 3]},
+            'spex.score_layers needs at most 4 entries, one per layer (gt.layers), got 5',
+        ),
+        (
+            'spexphormer',
+            {'spex.score_layers': [0, -1]},
+            'spex.score_layers needs whole numbers from 0 up, got [0, -1]',
+        ),
+        (
+            'spexphormer',
+            {'gt.local_gnn_type': 'gcn', 'val.sampler': 'spex_neighbor'},
+            'gt.local_edges graph needs a full batch (train.sampler and val.sampler full_batch): '
+            'mini-batches hold the sampled edges alone; set gt.local_edges sampled, '
+            'or gt.local_gnn_type none',
+        ),
+        (
+            'spexphormer',
+            {'gt.local_gnn_type': 'gcn', 'gt.local_edges': 'sampled'},
+            'gt.local_edges sampled needs gt.local_gnn_type to be one of sage, gat, gatedgcn, got gcn',
+        ),
+        (
+            'spexphormer_estimator',
+            {'gt.local_gnn_type': 'sage'},
+            'an estimator has no local branch, which would do what its attention weights are to show: '
+            'gt.local_gnn_type needs to be none, got sage',
+        ),
+        (
+            'spexphormer',
             {'spex.layer_degrees': [4, 0, 2, 2]},
             'spex.layer_degrees needs whole numbers from 1 up, got [4, 0, 2, 2]',
         ),
@@ -271,6 +362,12 @@ def test_problem_across_keys_is_named(graphgym_cfg: CfgNode, mode: str, changes:
     [
         ('spexphormer', {'spex.strategy': 'uniform', 'spex.estimator': ''}),
         ('spexphormer', {'train.sampler': 'spex_neighbor', 'val.sampler': 'spex_neighbor'}),
+        ('spexphormer', {'spex.layer_degrees': [4], 'spex.score_layers': [0, 1]}),
+        ('spexphormer', {'gt.local_gnn_type': 'gcn'}),
+        (
+            'spexphormer',
+            {'gt.local_gnn_type': 'gat', 'gt.local_edges': 'sampled', 'train.sampler': 'spex_neighbor'},
+        ),
         ('spexphormer_estimator', {'spex.temperature_hold': 50}),
         ('spexphormer_estimator', {'spex.select_after_hold': True, 'spex.temperature_hold': 49}),
         ('spexphormer_estimator', {'gt.batch_norm': False, 'gt.graph_norm': True}),
@@ -291,7 +388,7 @@ def test_all_problems_are_reported_at_once(graphgym_cfg: CfgNode) -> None:
         {
             'gt.n_heads': 5,
             'optim.max_epoch': 0,
-            'spex.layer_degrees': [2],
+            'spex.layer_degrees': [2, 2],
             'spex.fill': 'zeros',
             'train.enable_ckpt': False,
         },

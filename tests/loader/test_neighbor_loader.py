@@ -9,6 +9,7 @@ from torch_geometric.data import Data
 
 from graphgps_ext.loader.neighbor_loader import SamplingPlan, SparseNeighborLoader, full_batch, node_data
 from graphgps_ext.ops import InNeighbors
+from graphgps_ext.sampling import PrefixWeights
 from graphgps_ext.transform.attention_graph import attention_graph
 
 NUM_NODES, DEGREES = 41, (4, 3, 2)
@@ -186,3 +187,47 @@ def test_plan_wants_one_degree_per_layer_of_scores(graph: InNeighbors) -> None:
 def test_links_are_out_of_scope(graph: InNeighbors, data: Data) -> None:
     with pytest.raises(NotImplementedError, match='serves node tasks only'):
         loader_of(data, graph).node_sampler.sample_from_edges(None)
+
+
+def test_only_batches_with_a_backward_pass_carry_the_transpose_of_their_tables(
+    graph: InNeighbors, data: Data
+) -> None:
+    plan = plan_of(graph)
+    for with_backward in (True, False):
+        loader = SparseNeighborLoader(data, plan, key=KEY, batch_size=8, with_backward=with_backward)
+        for batch in (next(iter(loader)), full_batch(data, plan, KEY, with_backward=with_backward)):
+            for table in batch.layers:
+                assert (table.out is not None) == with_backward
+                if table.out is not None:  # by source, the edges of each
+                    sources = table.neighbors[table.neighbors >= 0].long()
+                    count = torch.bincount(sources, minlength=table.num_sources)
+                    assert torch.equal(table.out.indptr.diff(), count)
+
+
+def test_weights_are_prepared_where_most_edges_lie_in_rows_far_above_the_degree(data: Data) -> None:
+    edge_index = torch.randint(NUM_NODES, (2, 700), generator=torch.Generator().manual_seed(0))
+    graph = attention_graph(edge_index, NUM_NODES, expander_degree=2).neighbors
+    plan = plan_of(graph)
+    assert 8 * 3 < graph.degree().median() < 8 * 4  # rows are long for the last two of DEGREES
+    prepared = plan.prepared()
+    assert [isinstance(s, PrefixWeights) for s in prepared.scores] == [False, True, True]
+    assert [isinstance(s, torch.Tensor) for s in prepared.to(torch.device('cpu')).scores] == [True] * 3
+    assert plan_of(graph, strategy='top').prepared().scores[2] is not None
+    assert not any(isinstance(s, PrefixWeights) for s in plan_of(graph, strategy='top').prepared().scores)
+    for table in full_batch(data, prepared, KEY).layers:
+        assert (table.neighbors >= 0).all()
+
+
+@pytest.mark.gpu
+@pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')
+def test_batches_made_on_a_gpu_are_those_of_the_cpu(graph: InNeighbors, data: Data) -> None:
+    plan = plan_of(graph)
+    loaders = [
+        SparseNeighborLoader(node_data(data).to(device), plan.to(torch.device(device)), key=KEY, batch_size=8)
+        for device in ('cuda', 'cpu')
+    ]
+    for found, expected in zip(*loaders, strict=True):
+        assert found.x.is_cuda and found.layers[0].neighbors.is_cuda
+        assert torch.equal(found.n_id.cpu(), expected.n_id)
+        for a, b in zip(found.layers, expected.layers, strict=True):
+            assert torch.equal(a.neighbors.cpu(), b.neighbors)

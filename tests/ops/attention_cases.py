@@ -97,10 +97,10 @@ def drawn_cases(draw: st.DrawFn, max_channels: int = 9, max_rows: int = 8) -> Ca
     if draw(st.booleans()):
         lengths = draw(st.lists(st.sampled_from([0, 0, 1, 2, 3, 7, 20]), min_size=1, max_size=max_rows))
         graph = csr(lengths, M, T, generator)
-        if draw(st.booleans()):
-            graph = graph.with_out_neighbors()
     else:
         graph = table(draw(st.integers(1, max_rows)), draw(st.integers(1, 9)), M, T, generator)
+    if draw(st.booleans()):  # also without the edges' positions, which a bias then has to do without
+        graph = graph.with_out_neighbors(with_edge_id=draw(st.booleans()))
     return problem(
         graph, heads, channels, T, generator,
         with_bias=draw(st.booleans()),

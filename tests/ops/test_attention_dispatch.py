@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from attention_cases import Case, csr, problem
+from torch._subclasses.fake_tensor import FakeTensorMode
 
 from graphgps_ext.ops import InNeighbors, attention, set_default_implementation, sparse_attention
 from graphgps_ext.ops.numba_threads import kernel, run_chunks
@@ -31,10 +32,17 @@ def call(case: Case, **kwargs: object) -> torch.Tensor:
     return sparse_attention(q, k, v, case.neighbors, scale, bias, **kwargs)
 
 
-def test_float32_on_the_cpu_goes_to_numba_and_everything_else_to_torch(case: Case) -> None:
+def test_float32_on_the_cpu_goes_to_numba_and_what_no_kernel_takes_to_torch(case: Case) -> None:
     assert attention._choose(case.inputs[0], None) == 'numba'
     assert attention._choose(case.inputs[0].double(), None) == 'torch'
     assert attention._choose(case.inputs[0].to('meta'), None) == 'torch'
+
+
+@pytest.mark.parametrize('dtype', [torch.float32, torch.bfloat16, torch.float16])
+def test_what_is_on_a_gpu_goes_to_triton(dtype: torch.dtype) -> None:
+    with FakeTensorMode(allow_non_fake_inputs=True):  # a tensor that says it is on a GPU
+        assert attention._choose(torch.empty(2, 2, 3, dtype=dtype, device='cuda'), None) == 'triton'
+        assert attention._choose(torch.empty(2, 2, 3, dtype=torch.float64, device='cuda'), None) == 'torch'
 
 
 def test_the_argument_overrides_the_default_which_overrides_the_choice(case: Case) -> None:

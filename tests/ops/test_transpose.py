@@ -36,9 +36,9 @@ def test_transpose_lists_the_out_edges_of_each_source_by_type(
         indptr, source = None, graph.neighbors
     else:
         indptr, source = graph.indptr, graph.source
-    ptr, target, edge_id, types = transpose(
-        indptr, source, graph.edge_type, graph.num_sources, 3, with_edge_id=True
-    )
+    out = transpose(indptr, source, graph.edge_type, graph.num_sources, 3, with_edge_id=True)
+    ptr, target, types, edge_id = out.indptr, out.target, out.edge_type, out.edge_id
+    assert edge_id is not None
     found = [
         list(zip(target[a:b].tolist(), edge_id[a:b].tolist(), types[a:b].tolist(), strict=True))
         for a, b in zip(ptr[:-1].tolist(), ptr[1:].tolist(), strict=True)
@@ -58,19 +58,27 @@ def test_transpose_of_a_large_graph_does_not_depend_on_the_number_of_threads() -
             transpose(graph.indptr, graph.source, graph.edge_type, graph.num_sources, 3, with_edge_id=True)
         )
     torch.set_num_threads(threads)
-    assert all(torch.equal(a, b) for a, b in zip(*results, strict=True))
+    arrays = [(out.indptr, out.target, out.edge_type, out.edge_id) for out in results]
+    assert all(torch.equal(a, b) for a, b in zip(*arrays, strict=True))
     order = torch.argsort(graph.source * 3 + graph.edge_type, stable=True)
-    assert torch.equal(results[0][2].long(), order)
+    assert torch.equal(arrays[0][3].long(), order)
 
 
 def test_a_graph_keeps_the_transpose_it_was_given() -> None:
-    graph = csr([3, 1, 2], 4, 3, torch.Generator().manual_seed(0)).with_out_neighbors()
-    assert graph.with_out_neighbors() is graph
-    assert graph.out is not None
-    moved = graph.to('cpu').out
-    assert moved is not None
-    assert moved.edge_type is not None
-    assert torch.equal(moved.edge_type, graph.edge_type[graph.out.edge_id.long()])
+    g = torch.Generator().manual_seed(0)
+    for drawn in (csr([3, 1, 2], 4, 3, g), table(3, 2, 4, 3, g)):
+        graph = drawn.with_out_neighbors()
+        assert graph.with_out_neighbors() is graph
+        assert graph.out is not None
+        assert graph.out.edge_id is None
+        both = graph.with_out_neighbors(with_edge_id=True)
+        assert both.with_out_neighbors() is both
+        moved = both.to('cpu').out
+        assert moved is not None
+        assert moved.edge_id is not None
+        edges = int(moved.indptr[-1])  # empty slots are left out
+        types = graph.edge_type.flatten()[moved.edge_id[:edges].long()]
+        assert torch.equal(moved.edge_type[:edges], types)
 
 
 def test_a_source_out_of_range_is_refused() -> None:

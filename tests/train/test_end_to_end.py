@@ -84,6 +84,10 @@ def test_summary_tells_what_the_issue_asks_for(out_dir: Path, stage: str) -> Non
     assert summary['seconds_total'] == pytest.approx(sum(seconds), abs=1e-3)
     sampling = sum(row['time_sampling'] for row in rows)
     assert summary['seconds_sampling'] == pytest.approx(sampling, abs=1e-3)
+    waiting = sum(row['time_waiting'] for row in rows)
+    assert summary['seconds_waiting'] == pytest.approx(waiting, abs=1e-3)
+    assert summary['waiting_share'] == pytest.approx(100 * waiting / sum(seconds), abs=0.01)
+    assert (waiting > 0) == (stage == 'spexphormer')
     assert 100 < summary['peak_rss_mb'] < 10_000 and summary['peak_gpu_mb'] == 0
     for split in ('val', 'test'):
         assert {'accuracy', 'auc', 'auc_single_draw'} <= summary[split].keys()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,8 +46,8 @@ def draws(monkeypatch: pytest.MonkeyPatch) -> list[tuple[SamplingPlan, int, Data
     """Every full batch that is made: its plan, its key and itself, in order (training, evaluation, ...)."""
     made = []
 
-    def recorded(nodes: Data, plan: SamplingPlan, key: int) -> Data:
-        batch = full_batch(nodes, plan, key)
+    def recorded(nodes: Data, plan: SamplingPlan, key: int, **kwargs: bool) -> Data:
+        batch = full_batch(nodes, plan, key, **kwargs)
         made.append((plan, key, batch))
         return batch
 
@@ -111,6 +112,40 @@ def test_weights_of_the_draws_are_the_scores_of_stage_1(estimator: Path, stage_2
     for layer, weights in enumerate(plan.scores):
         stored = np.load(estimator / '0' / 'scores' / f'layer_{layer}.npy')
         assert np.array_equal(np.asarray(weights), stored)
+
+
+def test_one_degree_serves_all_layers(stage_2, draws) -> None:
+    stage_2({'spex.layer_degrees': [5]})
+    plan, _, batch = draws[0]
+    assert list(plan.layer_degrees) == [5, 5] == [table.degree for table in batch.layers]
+
+
+def test_deep_network_samples_by_the_chosen_layers_of_a_shallow_estimator(
+    estimator: Path, stage_2, draws
+) -> None:
+    stage_2({'gt.layers': 5, 'spex.layer_degrees': [3], 'spex.score_layers': [1, 0, 1]})
+    stored = [np.load(estimator / '0' / 'scores' / f'layer_{layer}.npy') for layer in (0, 1)]
+    assert not np.array_equal(stored[0], stored[1])
+    for weights, layer in zip(draws[0][0].scores, (1, 0, 1, 1, 1), strict=True):  # the last serves the rest
+        assert np.array_equal(np.asarray(weights), stored[layer])
+    drawn = tables(draws[0][2])
+    assert all(drawn[i] != drawn[j] for i in range(5) for j in range(i))  # of equal scores, yet other draws
+
+
+def test_score_layer_that_the_estimator_has_not_is_refused(estimator: Path, tmp_path: Path) -> None:
+    changes = {'spex.estimator': estimator, 'spex.score_layers': [0, 2]}
+    assert re.search(
+        r'spex.score_layers needs layers from 0 to 1 of the estimator in .*, got \[0, 2\]',
+        runs.refusal('spexphormer', tmp_path, changes),
+    )
+
+
+def test_deeper_network_than_estimator_is_told_of_score_layers(estimator: Path, tmp_path: Path) -> None:
+    changes = {'spex.estimator': estimator, 'gt.layers': 3, 'spex.layer_degrees': [3]}
+    assert re.search(
+        r'num_layers: wanted 3, got 2 \(key gt.layers, .* or spex.score_layers',
+        runs.refusal('spexphormer', tmp_path, changes),
+    )
 
 
 def test_uniform_sampling_needs_no_stage_1(tmp_path: Path) -> None:

@@ -1,0 +1,65 @@
+"""Message passing over the graph's own edges, beside the sparse attention (GPS, Rampášek et al. 2022)."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch_geometric.nn import GATv2Conv, GCNConv, ResGatedGraphConv, SAGEConv
+
+from graphgps_ext.ops import InNeighbors, NeighborTable
+from graphgps_ext.transform.attention_graph import GRAPH
+
+# Those that take nodes of two layers, so that a layer of a mini-batch may compute fewer nodes than it reads.
+OF_SAMPLED_EDGES = ('sage', 'gat', 'gatedgcn')
+LOCAL_GNN_TYPES = ('gcn', *OF_SAMPLED_EDGES)
+
+
+class LocalBranch(nn.Module):
+    """A convolution of PyG over edges of type `GRAPH`, width d to d.
+
+    Args:
+        kind: gcn (GCNConv), sage (SAGEConv, mean), gat (GATv2Conv) or gatedgcn (ResGatedGraphConv).
+        channels: d.
+        heads: H of gat; has to divide d.
+
+    Raises:
+        ValueError: for another kind.
+    """
+
+    def __init__(self, kind: str, channels: int, *, heads: int = 1) -> None:
+        super().__init__()
+        if kind not in LOCAL_GNN_TYPES:
+            raise ValueError(
+                f'a local branch needs one of {", ".join(LOCAL_GNN_TYPES)}, got {kind!r} '
+                f'(set gt.local_gnn_type)'
+            )
+        self.of_sampled_edges = kind in OF_SAMPLED_EDGES
+        self.conv: nn.Module
+        if kind == 'gat':
+            self.conv = GATv2Conv(channels, channels // heads, heads)
+        else:
+            convs = {'gcn': GCNConv, 'sage': SAGEConv, 'gatedgcn': ResGatedGraphConv}
+            self.conv = convs[kind](channels, channels)
+
+    def forward(self, x: Tensor, neighbors: InNeighbors | NeighborTable, edge_index: Tensor | None) -> Tensor:
+        """[M, d] to [N, d], N = `neighbors.num_nodes` targets, which are the first rows of `x`.
+
+        Args:
+            x: [M, d].
+            neighbors: the graph of the attention.
+            edge_index: [2, E'] int64, the graph's own edges among all nodes (then N = M); None = those edges
+                of `neighbors` that are of type `GRAPH`.
+        """
+        if edge_index is None:
+            edge_index = graph_edges(neighbors)
+        if not self.of_sampled_edges:
+            return self.conv(x, edge_index)
+        return self.conv((x, x[: neighbors.num_nodes]), edge_index)
+
+
+def graph_edges(neighbors: InNeighbors | NeighborTable) -> Tensor:
+    """[2, E'] int64, row 0 source, row 1 target: the edges of type `GRAPH`, without empty slots."""
+    if isinstance(neighbors, InNeighbors):
+        return neighbors.edge_index()[:, neighbors.edge_type == GRAPH]
+    target, slot = ((neighbors.edge_type == GRAPH) & (neighbors.neighbors >= 0)).nonzero(as_tuple=True)
+    return torch.stack([neighbors.neighbors[target, slot].long(), target])

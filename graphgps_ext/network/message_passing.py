@@ -1,0 +1,135 @@
+"""PyG's message-passing networks, and the two that do without messages, as networks for GraphGym.
+
+All read `gnn.layers_mp`, `gnn.dim_inner`, `gnn.dropout`, `gnn.act`, `gt.input_dropout` and the norm of
+`gt.batch_norm`, `gt.graph_norm` or `gt.layer_norm`.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from torch import Tensor, nn
+from torch_geometric.graphgym.config import cfg
+from torch_geometric.graphgym.register import register_network
+from torch_geometric.nn.models import GAT, GCN, LINKX, MLP, GraphSAGE
+
+from graphgps_ext.network.plain import EdgeListNetwork, PlainNetwork, norm_arguments, refuse_unless_divisible
+
+
+class ConvWithSkip(nn.Module):
+    """A convolution, plus a linear map of its input.
+
+    Args:
+        conv: of PyG, `in_channels` to `out_channels`.
+        in_channels: width of the input.
+        out_channels: width of the output.
+    """
+
+    def __init__(self, conv: nn.Module, in_channels: int, out_channels: int) -> None:
+        super().__init__()
+        self.conv = conv
+        self.skip = nn.Linear(in_channels, out_channels)
+
+    def reset_parameters(self) -> None:
+        """Draws new weights."""
+        self.conv.reset_parameters()  # type: ignore[operator]
+        self.skip.reset_parameters()
+
+    def forward(self, x: Tensor, edge_index: Tensor, **kwargs: Any) -> Tensor:
+        """[N, in_channels] and [2, E] to [N, out_channels]."""
+        return self.conv(x, edge_index, **kwargs) + self.skip(x)
+
+
+class ResidualGCN(GCN):
+    """PyG's GCN with a linear skip beside each convolution.
+
+    With `jk='last'` it is the GCN of "Classic GNNs are Strong Baselines" (Luo, Shi, Wu, NeurIPS 2024): in
+    each layer convolution + skip, norm, activation, dropout, and a linear map at the end.
+    """
+
+    def init_conv(self, in_channels: int, out_channels: int, **kwargs: Any) -> ConvWithSkip:
+        """One layer."""
+        return ConvWithSkip(super().init_conv(in_channels, out_channels, **kwargs), in_channels, out_channels)
+
+
+class _WithoutEdges(PlainNetwork):
+    """Node features alone."""
+
+    def predict(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        return self.model(x)
+
+
+def _sizes(dim_in: int, dim_out: int) -> dict[str, Any]:
+    return {
+        'in_channels': dim_in,
+        'hidden_channels': cfg.gnn.dim_inner,
+        'out_channels': dim_out,
+        'num_layers': cfg.gnn.layers_mp,
+        'dropout': cfg.gnn.dropout,
+        'act': cfg.gnn.act,
+        **norm_arguments(),
+    }
+
+
+@register_network('pyg_gcn')
+def build_gcn(dim_in: int, dim_out: int) -> PlainNetwork:
+    """GCN (PyG's `GCN`): `gnn.layers_mp` graph convolutions (Kipf & Welling, arXiv 1609.02907)."""
+    return PlainNetwork(GCN(**_sizes(dim_in, dim_out)), input_dropout=cfg.gt.input_dropout)
+
+
+@register_network('pyg_graphsage')
+def build_graphsage(dim_in: int, dim_out: int) -> PlainNetwork:
+    """GraphSAGE (PyG's `GraphSAGE`), mean of all neighbours (Hamilton et al., arXiv 1706.02216)."""
+    return PlainNetwork(GraphSAGE(**_sizes(dim_in, dim_out)), input_dropout=cfg.gt.input_dropout)
+
+
+@register_network('pyg_gatv2')
+def build_gatv2(dim_in: int, dim_out: int) -> PlainNetwork:
+    """GATv2 (PyG's `GAT(v2=True)`) with `gnn.att_heads` heads, averaged in the last layer (arXiv 2105.14491).
+
+    `gnn.dropout` drops attention weights, too.
+    """
+    refuse_unless_divisible('gnn.dim_inner', cfg.gnn.dim_inner, 'gnn.att_heads', cfg.gnn.att_heads)
+    model = GAT(**_sizes(dim_in, dim_out), v2=True, heads=cfg.gnn.att_heads)
+    return EdgeListNetwork(model, input_dropout=cfg.gt.input_dropout)
+
+
+@register_network('pyg_residual_gcn')
+def build_residual_gcn(dim_in: int, dim_out: int) -> PlainNetwork:
+    """The tuned classic: GCN with a linear skip beside each convolution, and a linear map at the end.
+
+    Luo, Shi, Wu: "Classic GNNs are Strong Baselines", NeurIPS 2024 (arXiv 2406.08993).
+    """
+    model = ResidualGCN(**_sizes(dim_in, dim_out), jk='last')
+    return PlainNetwork(model, input_dropout=cfg.gt.input_dropout)
+
+
+@register_network('pyg_mlp')
+def build_mlp(dim_in: int, dim_out: int) -> PlainNetwork:
+    """MLP (PyG's `MLP`) of `gnn.layers_mp` linear layers on the node features; sees no edges."""
+    return _WithoutEdges(MLP(**_sizes(dim_in, dim_out)), input_dropout=cfg.gt.input_dropout)
+
+
+@register_network('pyg_linkx')
+def build_linkx(dim_in: int, dim_out: int) -> PlainNetwork:
+    """LINKX (PyG's `LINKX`): MLPs of adjacency rows and features, joined (Lim et al., arXiv 2110.14446).
+
+    Its norms and activations are fixed; `gnn.layers_mp` are the layers of the final MLP.
+
+    Raises:
+        ValueError: if the number of nodes is not known.
+    """
+    if cfg.share.num_nodes < 1:
+        raise ValueError(
+            f'pyg_linkx needs the number of nodes of the graph, got share.num_nodes {cfg.share.num_nodes} '
+            f'(run/main.py sets it)'
+        )
+    model = LINKX(
+        num_nodes=cfg.share.num_nodes,
+        in_channels=dim_in,
+        hidden_channels=cfg.gnn.dim_inner,
+        out_channels=dim_out,
+        num_layers=cfg.gnn.layers_mp,
+        dropout=cfg.gnn.dropout,
+    )
+    return PlainNetwork(model, input_dropout=cfg.gt.input_dropout)

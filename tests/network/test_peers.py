@@ -1,0 +1,337 @@
+"""PyG's models as networks for GraphGym compute what PyG's modules compute, on the graph edges alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor, nn
+from torch_geometric.data import Data
+from torch_geometric.graphgym.register import network_dict
+from torch_geometric.nn import GCNConv, GPSConv
+from torch_geometric.nn.models import GAT, GCN, LINKX, MLP, GraphSAGE, Polynormer, SGFormer
+from torch_geometric.utils import add_self_loops
+from yacs.config import CfgNode
+
+from graphgps_ext.loader import load_graph
+from graphgps_ext.network import PlainNetwork
+from graphgps_ext.network.plain import adjacency
+from graphgps_ext.transform.batch import plain_graph
+
+SIDE, WIDTH, CLASSES = 7, 8, 3
+NETWORKS = [
+    'pyg_gcn', 'pyg_graphsage', 'pyg_gatv2', 'pyg_residual_gcn', 'pyg_mlp', 'pyg_linkx', 'pyg_gps',
+    'pyg_sgformer', 'pyg_polynormer',
+]  # fmt: skip
+BINARY = ['pyg_sgformer', 'pyg_polynormer']  # PyG's end in a soft-max
+
+
+@pytest.fixture
+def small(graphgym_cfg: CfgNode) -> CfgNode:
+    """Networks of two layers and a grid of 49 nodes."""
+    c = graphgym_cfg
+    c.dataset.format, c.dataset.name, c.dataset.grid_side = 'grid', 'minesweeper', SIDE
+    c.dataset.split_mode, c.dataset.split = 'random', [0.5, 0.25, 0.25]
+    c.prep.exp = c.prep.add_self_loops = False
+    c.gnn.layers_mp, c.gnn.dim_inner, c.gnn.att_heads, c.gnn.dropout = 2, WIDTH, 2, 0.3
+    c.gt.layers, c.gt.dim_hidden, c.gt.n_heads, c.gt.dropout = 2, WIDTH, 1, 0.3
+    c.share.num_nodes = SIDE**2
+    return c
+
+
+def graph() -> Data:
+    data = load_graph('grid', 'minesweeper', '')
+    assert data is not None
+    return plain_graph(data)
+
+
+def network(name: str, dim_out: int = CLASSES) -> Any:
+    """A network in evaluation mode whose batch norms have seen something."""
+    torch.manual_seed(0)
+    net = network_dict[name](dim_in=7, dim_out=dim_out)
+    with torch.no_grad():
+        net.train()(graph())
+    return net.eval()
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_prediction_and_labels_are_those_of_the_split(small: CfgNode, name: str) -> None:
+    data, net = graph(), network(name)
+    everything, labels = net(data)
+    assert everything.shape == (SIDE**2, CLASSES) and torch.equal(labels, data.y)
+    before = dict(data.to_dict())
+    data.split = 'val'
+    pred, true = net(data)
+    torch.testing.assert_close(pred, everything[data.val_mask])
+    assert torch.equal(true, data.y[data.val_mask])
+    assert all(before[key] is data[key] for key in before)
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_every_parameter_learns(small: CfgNode, name: str) -> None:
+    net = network(name)
+    phases = (0,) if name != 'pyg_polynormer' else (0, 1)
+    small.gt.local_epochs = 1
+    if name == 'pyg_polynormer':
+        net = network(name)
+    for phase in phases:
+        if name == 'pyg_polynormer':
+            net.start_epoch(phase)
+        pred, _ = net(graph())
+        (pred * torch.linspace(-1, 1, pred.numel()).view_as(pred)).sum().backward()
+    without = [name for name, p in net.named_parameters() if p.grad is None or not p.grad.abs().sum() > 0]
+    # PyG's Polynormer has a linear map that its forward does not use.
+    assert without == (['model.lin_in.weight', 'model.lin_in.bias'] if name == 'pyg_polynormer' else [])
+
+
+class _BareGPS(nn.Module):
+    """What the GPS network has to be, of PyG's parts."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__()
+        self.lin_in, self.lin_out = nn.Linear(7, WIDTH), nn.Linear(WIDTH, CLASSES)
+        layers = [GPSConv(WIDTH, GCNConv(WIDTH, WIDTH), heads=2, dropout=0.3, **kwargs) for _ in range(2)]
+        self.layers = nn.ModuleList(layers)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        x = self.lin_in(x)
+        for layer in self.layers:
+            x = layer(x, edge_index)
+        return self.lin_out(x)
+
+
+SIZES: dict[str, Any] = dict(in_channels=7, hidden_channels=WIDTH, out_channels=CLASSES, num_layers=2)
+PERFORMER = {'attn_type': 'performer', 'attn_kwargs': {'head_channels': WIDTH // 2}}
+ZEROS = torch.zeros(SIDE**2, dtype=torch.long)
+# The network, keys, PyG's module of the same sizes, and how it is called.
+BARE: dict[str, tuple[str, dict[str, Any], Callable[[], nn.Module], Callable[..., Tensor]]] = {
+    'GCN': ('pyg_gcn', {}, lambda: GCN(**SIZES, norm='batch_norm'), lambda m, x, e: m(x, e)),
+    'GCN without norm': ('pyg_gcn', {'batch_norm': False}, lambda: GCN(**SIZES), lambda m, x, e: m(x, e)),
+    'GraphSAGE with layer norm': (
+        'pyg_graphsage',
+        {'batch_norm': False, 'layer_norm': True},
+        lambda: GraphSAGE(**SIZES, norm='layer_norm', norm_kwargs={'mode': 'node'}),
+        lambda m, x, e: m(x, e),
+    ),
+    'GraphSAGE with graph norm': (
+        'pyg_graphsage',
+        {'batch_norm': False, 'graph_norm': True},
+        lambda: GraphSAGE(**SIZES, norm='graph_norm'),
+        lambda m, x, e: m(x, e),
+    ),
+    'GATv2': (
+        'pyg_gatv2',
+        {},
+        lambda: GAT(**SIZES, norm='batch_norm', v2=True, heads=2),
+        lambda m, x, e: m(x, e),
+    ),
+    'MLP': ('pyg_mlp', {}, lambda: MLP(**SIZES), lambda m, x, e: m(x)),
+    'LINKX': ('pyg_linkx', {}, lambda: LINKX(num_nodes=SIDE**2, **SIZES), lambda m, x, e: m(x, e)),
+    'GPS': ('pyg_gps', {'n_heads': 2}, _BareGPS, lambda m, x, e: m(x, e)),
+    'GPS with Performer': (
+        'pyg_gps',
+        {'n_heads': 2, 'attn_type': 'performer'},
+        lambda: _BareGPS(**PERFORMER),
+        lambda m, x, e: m(x, e),
+    ),
+    'SGFormer': (
+        'pyg_sgformer',
+        {'n_heads': 2, 'graph_weight': 0.7},
+        lambda: SGFormer(7, WIDTH, CLASSES, 2, 2, gnn_num_layers=2, graph_weight=0.7),
+        lambda m, x, e: m(x, e, ZEROS),
+    ),
+}
+
+
+@pytest.mark.parametrize('case', BARE)
+def test_network_computes_what_the_bare_module_computes(small: CfgNode, case: str) -> None:
+    name, keys, build, call = BARE[case]
+    for key, value in keys.items():
+        small.gt[key] = value
+    net, data = network(name), graph()
+    bare = build()
+    bare.load_state_dict(net.model.state_dict())
+    torch.testing.assert_close(net(data)[0], call(bare.eval(), data.x, data.edge_index))
+
+
+@pytest.mark.parametrize(('heads', 'joined'), [(1, False), (1, True), (2, False)])
+def test_polynormer_is_that_of_pyg(small: CfgNode, heads: int, joined: bool) -> None:
+    small.gt.n_heads = heads
+    net, data = network('pyg_polynormer'), graph()
+    bare = Polynormer(
+        7, WIDTH // heads, CLASSES, local_layers=2, heads=heads, qk_shared=True, local_attn=True, beta=0.9
+    )
+    fitting = heads == 1  # of several, PyG's global attention has the width of one
+    state = {k: v for k, v in net.model.state_dict().items() if fitting or 'global_attn' not in k}
+    bare.load_state_dict(state, strict=fitting)
+    net.model._global = bare._global = joined
+    with_loops, _ = add_self_loops(data.edge_index)
+    torch.testing.assert_close(net(data)[0], bare.eval()(data.x, with_loops, ZEROS))
+
+
+def test_several_heads_work_here_and_fail_in_pyg(small: CfgNode) -> None:
+    bare, data = Polynormer(7, 4, CLASSES, heads=2), graph()
+    bare._global = True
+    with pytest.raises(RuntimeError, match='mat1 and mat2 shapes cannot be multiplied'):
+        bare(data.x, data.edge_index, ZEROS)
+    small.gt.n_heads = 2
+    net = network('pyg_polynormer')
+    assert net.model._global and net(data)[0].isfinite().all()
+
+
+def test_polynormer_starts_local_and_its_phase_belongs_to_the_checkpoint(small: CfgNode) -> None:
+    small.gt.local_epochs = 2
+    net, data = network_dict['pyg_polynormer'](dim_in=7, dim_out=CLASSES), graph()
+    phases = []
+    for epoch in range(4):
+        net.start_epoch(epoch)
+        phases.append(net.model._global)
+    assert phases == [False, False, True, True]
+    other = network('pyg_polynormer')
+    other.start_epoch(0)
+    other.load_state_dict(net.state_dict())
+    torch.testing.assert_close(other.eval()(data)[0], net.eval()(data)[0])
+    assert other.model._global
+
+
+@pytest.mark.parametrize('name', BINARY)
+def test_logit_of_two_classes_has_their_probabilities(small: CfgNode, name: str) -> None:
+    net, data = network(name, dim_out=1), graph()
+    pred, _ = net(data)
+    assert pred.shape == (SIDE**2, 1)
+    edges = add_self_loops(data.edge_index)[0] if name == 'pyg_polynormer' else data.edge_index
+    probability = net.model(data.x, edges, ZEROS).exp()
+    torch.testing.assert_close(pred[:, 0].sigmoid(), probability[:, 1])
+
+
+def test_residual_gcn_worked_by_hand(small: CfgNode) -> None:
+    small.gt.batch_norm = False
+    net, data = network('pyg_residual_gcn'), graph()
+    source, target = add_self_loops(data.edge_index)[0]
+    dense = torch.zeros(SIDE**2, SIDE**2).index_put((target, source), torch.ones(()))
+    degree = dense.sum(1)
+    dense = dense / (degree[:, None] * degree).sqrt()
+    x = data.x
+    for layer in net.model.convs:
+        conv = dense @ layer.conv.lin(x) + layer.conv.bias
+        x = torch.relu(conv + layer.skip(x))
+    torch.testing.assert_close(net(data)[0], net.model.lin(x))
+
+
+def test_mlp_sees_no_edges_and_the_others_do(small: CfgNode) -> None:
+    data = graph()
+    fewer = data.clone()
+    fewer.edge_index = data.edge_index[:, :20]
+    same = {name: torch.equal(network(name)(data)[0], network(name)(fewer)[0]) for name in NETWORKS}
+    assert [name for name, equal in same.items() if equal] == ['pyg_mlp']
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_order_of_the_edges_does_not_matter(small: CfgNode, name: str) -> None:
+    data, net = graph(), network(name)
+    shuffled = data.clone()
+    shuffled.edge_index = data.edge_index[:, torch.randperm(data.num_edges)]
+    torch.testing.assert_close(net(shuffled)[0], net(data)[0])
+
+
+def test_adjacency_has_a_row_for_each_target(small: CfgNode) -> None:
+    edge_index = torch.tensor([[3, 0, 2], [0, 1, 1]])
+    dense = adjacency(edge_index, torch.zeros(4, 1)).to_dense()
+    assert dense.nonzero().tolist() == [[0, 3], [1, 0], [1, 2]] and dense.sum() == 3
+    with torch.autocast('cpu', torch.bfloat16):
+        assert adjacency(edge_index, torch.zeros(4, 1)) is edge_index
+
+
+def test_plain_graph_has_the_graph_edges_in_both_directions_and_nothing_else(
+    small: CfgNode, tmp_path: Path
+) -> None:
+    edges = np.array([[0, 2, 2, 3, 0], [1, 0, 2, 1, 1]])  # with a self-loop and a duplicate
+    np.savez(tmp_path / 'toy.npz', edge_index=edges, x=np.eye(5), y=np.arange(5) % 2)
+    small.dataset.path = str(tmp_path / 'toy.npz')
+    small.prep.exp = small.prep.add_self_loops = True
+    small.prep.exp_deg = 1
+    data = load_graph('file', 'toy', '')
+    assert data is not None
+    plain = plain_graph(data)
+    # By target, then source.
+    assert plain.edge_index.t().tolist() == [[1, 0], [2, 0], [0, 1], [3, 1], [0, 2], [1, 3]]
+    assert set(plain.keys()) == {
+        'x', 'y', 'train_mask', 'val_mask', 'test_mask', 'edge_index', 'n_id'
+    }  # fmt: skip
+    small.prep.undirected = False
+    directed = load_graph('file', 'toy', '')
+    assert directed is not None
+    assert plain_graph(directed).edge_index.t().tolist() == [[2, 0], [0, 1], [3, 1]]
+
+
+def test_multi_head_attention_never_writes_out_all_pairs(
+    small: CfgNode, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*args: Any) -> None:
+        raise AssertionError('the inference kernel was called')
+
+    small.gt.n_heads = 2
+    net = network('pyg_gps')
+    monkeypatch.setattr(torch, '_native_multi_head_attention', refuse)
+    with torch.no_grad():
+        net(graph())
+    assert torch.backends.mha.get_fastpath_enabled()
+
+
+@pytest.mark.parametrize('name', NETWORKS)
+def test_input_dropout_is_read(small: CfgNode, name: str) -> None:
+    small.gnn.dropout = small.gt.dropout = 0.0
+    small.gt.batch_norm = False
+    net, data = network_dict[name](dim_in=7, dim_out=CLASSES).train(), graph()
+    assert torch.equal(net(data)[0], net(data)[0])
+    small.gt.input_dropout = 0.5
+    net = network_dict[name](dim_in=7, dim_out=CLASSES).train()
+    assert not torch.equal(net(data)[0], net(data)[0])
+
+
+def test_one_node_alone_trains(small: CfgNode) -> None:
+    one = graph().subgraph(torch.tensor([5]))
+    for name in set(NETWORKS) - {'pyg_linkx'}:  # which has a weight for each node of the whole graph
+        pred, _ = network(name).train()(one)
+        assert pred.shape == (1, CLASSES) and pred.isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ('name', 'keys', 'message'),
+    [
+        ('pyg_gatv2', {'gnn.att_heads': 3}, r'gnn.dim_inner .* multiple of gnn.att_heads, got 8 and 3'),
+        ('pyg_gps', {'gt.n_heads': 3}, r'gt.dim_hidden .* multiple of gt.n_heads, got 8 and 3'),
+        ('pyg_polynormer', {'gt.n_heads': 3}, r'gt.dim_hidden .* multiple of gt.n_heads, got 8 and 3'),
+        (
+            'pyg_gps',
+            {'gt.n_heads': 8, 'gt.attn_type': 'performer'},
+            r'performer needs at least 2 channels per head, got gt.dim_hidden 8 and gt.n_heads 8',
+        ),
+        (
+            'pyg_linkx',
+            {'share.num_nodes': 0},
+            r'needs the number of nodes .* got share.num_nodes 0 \(run/main',
+        ),
+        *(
+            (name, {'dataset.task_type': 'classification_multilabel', 'model.type': name}, f'{name} needs da')
+            for name in BINARY
+        ),
+    ],
+)
+def test_sizes_that_cannot_be_are_refused(
+    small: CfgNode, name: str, keys: dict[str, Any], message: str
+) -> None:
+    for key, value in keys.items():
+        group, _, leaf = key.partition('.')
+        small[group][leaf] = value
+    with pytest.raises(ValueError, match=message):
+        network_dict[name](dim_in=7, dim_out=CLASSES)
+
+
+def test_all_of_them_are_plain(small: CfgNode) -> None:
+    ours = sorted(name for name in network_dict if name.startswith('pyg_'))
+    assert ours == sorted(NETWORKS) and all(isinstance(network(name), PlainNetwork) for name in ours)

@@ -1,0 +1,199 @@
+"""Configs of PyG's models and of Spexphormer's ablations: one task per data set, and models that run."""
+
+from __future__ import annotations
+
+import functools
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from test_configs import CONFIGS, DATASETS, data_set_of, header, load, of_groups, path_of, said, toy_data
+from torch_geometric.graphgym.config import cfg, set_cfg
+from torch_geometric.graphgym.loss import compute_loss
+
+import graphgps_ext  # noqa: F401
+from graphgps_ext.loader import SamplingPlan, graph, load_graph
+from graphgps_ext.loader.neighbor_loader import full_batch
+from graphgps_ext.network import PlainNetwork
+from graphgps_ext.train.recipes import build_model
+from graphgps_ext.transform.batch import attention_graph_of, plain_graph
+
+NAMES = [
+    'minesweeper-grid', 'actor', 'minesweeper', 'tolokers', 'photo', 'computers', 'cs', 'physics', 'cora',
+    'pubmed',
+]  # fmt: skip
+# Folder: model.type, and what sets apart two folders of one type.
+PEERS: dict[str, tuple[str, dict[str, Any]]] = {
+    'GCN': ('pyg_gcn', {}),
+    'GraphSAGE': ('pyg_graphsage', {}),
+    'GATv2': ('pyg_gatv2', {}),
+    'GPS': ('pyg_gps', {'gt.attn_type': 'multihead'}),
+    'GPSPerformer': ('pyg_gps', {'gt.attn_type': 'performer'}),
+    'SGFormer': ('pyg_sgformer', {}),
+    'Polynormer': ('pyg_polynormer', {}),
+    'LINKX': ('pyg_linkx', {}),
+    'MLP': ('pyg_mlp', {}),
+    'ResGCN': ('pyg_residual_gcn', {}),
+}
+# Folder: what differs from Spexphormer in stage 1 (None: it has Spexphormer's, or needs none) and in stage 2.
+ABLATIONS: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
+    'SpexphormerUniform': (None, {'spex.strategy': 'uniform', 'spex.estimator': ''}),
+    'SpexphormerTop': (None, {'spex.strategy': 'top', 'spex.eval_draws': 1}),  # there is nothing to draw
+    'SpexphormerNoAnnealing': ({'spex.temperature_decay': 1.0, 'spex.temperature_hold': 5}, {}),
+    'SpexphormerNoLayerNorm': ({'gt.graph_norm': False}, {}),
+}
+WITHOUT = {('SpexphormerNoAnnealing', 'tolokers')}  # the full method does not anneal there
+# Settings that the text names as published: layers and width, of METHOD's comparison too.
+PUBLISHED = {
+    'minesweeper-ResGCN': {
+        'gnn.layers_mp': 12,
+        'gnn.dim_inner': 64,
+        'gnn.dropout': 0.2,
+        'optim.base_lr': 0.01,
+    },
+    'tolokers-ResGCN': {'gnn.layers_mp': 7, 'gnn.dim_inner': 256},
+    'photo-ResGCN': {'gnn.layers_mp': 6, 'gnn.dim_inner': 256, 'gnn.dropout': 0.5, 'gt.layer_norm': True},
+    'minesweeper-Polynormer': {'gnn.layers_mp': 10, 'gt.layers': 3, 'gt.n_heads': 8, 'gt.dim_hidden': 512},
+    'tolokers-Polynormer': {'gnn.layers_mp': 7, 'gt.layers': 4, 'gt.n_heads': 16, 'gt.dim_hidden': 960},
+    'cora-GCN': {'gnn.layers_mp': 2, 'gnn.dim_inner': 16, 'gnn.dropout': 0.5, 'optim.weight_decay': 5e-4},
+    'cora-GATv2': {'gnn.att_heads': 8, 'gnn.dim_inner': 64, 'gnn.dropout': 0.6, 'optim.base_lr': 0.005},
+    'cora-SGFormer': {'gnn.layers_mp': 4, 'gt.layers': 1, 'gt.dim_hidden': 64, 'gt.graph_weight': 0.8},
+}
+
+
+def estimator_of(folder: str, name: str) -> Path:
+    """The stage-1 config of an ablation that has its own."""
+    return CONFIGS / folder / f'{name}-{folder.removeprefix("Spexphormer")}Estimator.yaml'
+
+
+PEER_PATHS = {
+    (folder, name): CONFIGS / folder / f'{name}-{folder}.yaml' for folder in PEERS for name in NAMES
+}
+ABLATION_PATHS = {
+    (folder, name): CONFIGS / folder / f'{name}-{folder}.yaml'
+    for folder in ABLATIONS
+    for name in NAMES
+    if (folder, name) not in WITHOUT
+}
+OWN_ESTIMATORS = {
+    (folder, name): estimator_of(folder, name)
+    for folder, name in ABLATION_PATHS
+    if ABLATIONS[folder][0] is not None
+}
+PATHS = [*PEER_PATHS.values(), *ABLATION_PATHS.values(), *OWN_ESTIMATORS.values()]
+
+
+@pytest.fixture(autouse=True)
+def _restored_cfg() -> Iterator[None]:
+    yield
+    set_cfg(cfg)
+
+
+@functools.cache
+def flat_of(path: Path) -> dict[str, Any]:
+    """The config as flat keys, read once."""
+    return load(path)
+
+
+def task(flat: dict[str, Any]) -> dict[str, Any]:
+    """What has to be equal for all models of a data set: data, split, metric; not the encoders."""
+    keys = {
+        key: value for key, value in flat.items() if key in ('metric_best', 'run_multiple_splits', 'seed')
+    }
+    data = of_groups(flat, 'dataset')
+    return (
+        keys
+        | {key: value for key, value in data.items() if 'encoder' not in key}
+        | {'prep.undirected': flat['prep.undirected']}
+    )
+
+
+def test_there_is_a_file_for_each_model_and_data_set_and_nothing_else() -> None:
+    found = {path for folder in (*PEERS, *ABLATIONS) for path in (CONFIGS / folder).glob('*')}
+    assert found == set(PATHS)
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_all_models_of_a_data_set_have_one_task(name: str) -> None:
+    paths = [path for path in CONFIGS.glob(f'*/{name}-*.yaml') if data_set_of(path) == name]
+    tasks = {path.stem: task(flat_of(path)) for path in paths}
+    assert len(tasks) >= len(PEERS) + len(ABLATIONS)
+    expected = tasks.pop(f'{name}-spexphormer')
+    assert {stem: found for stem, found in tasks.items() if found != expected} == {}
+
+
+@pytest.mark.parametrize('name', NAMES)
+def test_models_of_pyg_train_alike(name: str) -> None:
+    keys = ('optim.max_epoch', 'optim.optimizer', 'optim.scheduler', 'optim.num_warmup_epochs')
+    found = {tuple(flat_of(PEER_PATHS[folder, name])[key] for key in keys) for folder in PEERS}
+    assert len(found) == 1 and next(iter(found))[1:] == ('adam', 'cosine_with_warmup', 5)
+
+
+@pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
+def test_header_says_what_it_is_how_to_run_it_and_what_to_expect(path: Path) -> None:
+    needs_data = '' if data_set_of(path) == 'minesweeper-grid' else ' dataset.dir DIR'
+    assert said(path, 'Run') == f'python run/main.py --cfg {path.relative_to(CONFIGS.parent)}{needs_data}'
+    assert said(path, 'Expected')
+    if path.parent.name in PEERS:
+        assert said(path, 'Settings')
+    else:
+        assert 'ablation of Spexphormer' in header(path)[0]
+    text = path.read_text(encoding='utf-8').splitlines()
+    assert max(len(line) for line in text if '--cfg' not in line) <= 110
+
+
+@pytest.mark.parametrize(('folder', 'name'), PEER_PATHS, ids=['-'.join(key) for key in PEER_PATHS])
+def test_model_of_pyg_runs_on_a_toy_graph(folder: str, name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = load(PEER_PATHS[folder, name])
+    kind, apart = PEERS[folder]
+    assert (flat['model.type'], flat['train.mode']) == (kind, 'full_graph')
+    assert {key: flat[key] for key in apart} == apart
+    assert (flat['prep.exp'], flat['prep.add_self_loops']) == (False, False)
+    published = PUBLISHED.get(f'{name}-{folder}', {})
+    assert {key: flat[key] for key in published} == published
+    monkeypatch.setattr(graph, 'load_data', lambda *_, **__: toy_data(name))
+    data = load_graph(cfg.dataset.format, cfg.dataset.name, cfg.dataset.dir)
+    assert data is not None
+    model = build_model(data)
+    assert isinstance(model.model, PlainNetwork)
+    num_classes = DATASETS[name][3]
+    pred, true = model(plain_graph(data))
+    assert pred.shape == (data.num_nodes, 1 if num_classes == 2 else num_classes)
+    loss, _ = compute_loss(pred, true)
+    loss.backward()
+    assert loss.isfinite()
+
+
+@pytest.mark.parametrize(('folder', 'name'), ABLATION_PATHS, ids=['-'.join(key) for key in ABLATION_PATHS])
+def test_ablation_differs_from_spexphormer_in_what_it_names_alone(folder: str, name: str) -> None:
+    stage_1, stage_2 = ABLATIONS[folder]
+    full, ablated = flat_of(path_of(name, 'spexphormer')), flat_of(ABLATION_PATHS[folder, name])
+    if stage_1 is not None:
+        own = estimator_of(folder, name)
+        stage_2 = {**stage_2, 'spex.estimator': own.stem}
+        first, own_first = flat_of(path_of(name, 'estimator')), flat_of(own)
+        assert own_first == {**first, **stage_1} and own_first != first
+        assert said(ABLATION_PATHS[folder, name], 'First').split()[3] == str(own.relative_to(CONFIGS.parent))
+    assert ablated == {**full, **stage_2} and ablated != full
+
+
+@pytest.mark.parametrize('folder', ABLATIONS)
+def test_ablation_runs_on_a_toy_graph(folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    load(ABLATION_PATHS[folder, 'actor'])
+    monkeypatch.setattr(graph, 'load_data', lambda *_, **__: toy_data('actor'))
+    data = load_graph(cfg.dataset.format, cfg.dataset.name, cfg.dataset.dir)
+    assert data is not None
+    attention_graph = attention_graph_of(data)
+    scores = [None if cfg.spex.strategy == 'uniform' else data.x.new_ones(attention_graph.num_edges)] * 3
+    plan = SamplingPlan(attention_graph, scores, cfg.spex.layer_degrees, strategy=cfg.spex.strategy)
+    pred, _ = build_model(data)(full_batch(data, plan, key=0))
+    assert pred.shape == (data.num_nodes, 5) and pred.isfinite().all()
+
+
+def test_groups_stand_in_one_order() -> None:
+    order = ['metric_best', 'dataset', 'prep', 'train', 'val', 'model', 'gt', 'spex', 'gnn', 'optim']
+    for path in PATHS:
+        groups = re.findall(r'^(\w+):', path.read_text(encoding='utf-8'), flags=re.MULTILINE)
+        assert groups == [group for group in order if group in groups], path

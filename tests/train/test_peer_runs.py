@@ -1,0 +1,118 @@
+"""PyG's models through main.py: they learn, in full batch and in random parts, and resume."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import runs
+import torch
+from torch_geometric.data import Data
+from torch_geometric.utils import subgraph
+from yacs.config import CfgNode
+
+from graphgps_ext.train.datamodule import PartitionedData
+from graphgps_ext.train.module import NodeClassifier
+
+PARTS = {'train.sampler': 'random_node', 'train.batch_size': 100, 'train.ckpt_period': 1}
+# A mine is independent of all that these two see: of what a node shows, and of who its neighbours are.
+BY_CHANCE = ('MLP', 'LINKX')
+
+
+def test_each_model_learns_what_it_can_see(tmp_path: Path) -> None:
+    auc = {}
+    for name in runs.PEERS:
+        few = {'optim.max_epoch': 2} if name in BY_CHANCE else {'optim.max_epoch': 30}
+        folder = runs.run(name, tmp_path, {'dataset.grid_side': 36, **few})
+        summary = runs.summary(folder / '0')
+        assert summary['kept_share'] == 100 and summary['params'] > 100
+        auc[name] = summary['test']['auc']
+    for name in BY_CHANCE:
+        assert 0.4 < auc.pop(name) < 0.6
+    plain = {name: auc.pop(name) for name in ('GCN', 'GATv2')}  # they average a node with its neighbours
+    assert min(plain.values()) > 0.58 and min(auc.values()) > 0.65, (plain, auc)
+
+
+def test_polynormer_changes_its_phase_during_the_run(tmp_path: Path) -> None:
+    phases = []
+    for local_epochs in (2, 9):
+        out_dir = tmp_path / str(local_epochs)
+        folder = runs.run('Polynormer', out_dir, {'train.ckpt_period': 1, 'gt.local_epochs': local_epochs})
+        state = torch.load(folder / '0' / 'ckpt' / 'last.ckpt', weights_only=False)['state_dict']
+        phases.append(state['model._extra_state'])
+    assert phases == [{'global': True}, {'global': False}]
+
+
+@pytest.mark.parametrize('evaluation', ['full_batch', 'random_node'])
+def test_interrupted_run_on_random_parts_ends_as_if_it_had_not_been(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, evaluation: str
+) -> None:
+    keys = {**PARTS, 'val.sampler': evaluation, 'gnn.dropout': 0.5}
+    whole = runs.run('ResGCN', tmp_path / 'whole', keys) / '0'
+    step = NodeClassifier.training_step
+
+    def fail_at_epoch_2(self: Any, batch: Data, *args: Any, **kwargs: Any) -> Any:
+        if self.trainer.current_epoch == 2:
+            raise InterruptedError
+        return step(self, batch, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NodeClassifier, 'training_step', fail_at_epoch_2)
+        with pytest.raises(InterruptedError):
+            runs.run('ResGCN', tmp_path / 'cut', keys)
+    cut = runs.run('ResGCN', tmp_path / 'cut', keys) / '0'
+    assert runs.result(cut) == runs.result(whole)
+
+
+class _Trainer:
+    current_epoch = 0
+
+
+@pytest.fixture
+def parts(graphgym_cfg: CfgNode) -> PartitionedData:
+    """A random graph of 31 nodes in parts of at most 10."""
+    graphgym_cfg.train.batch_size = 10
+    graphgym_cfg.val.sampler = 'random_node'
+    graphgym_cfg.num_workers = 0
+    edge_index = torch.randint(31, (2, 200), generator=torch.Generator().manual_seed(0))
+    edge_index = edge_index[:, (edge_index[1] * 31 + edge_index[0]).argsort()]
+    data = Data(x=torch.randn(31, 2), y=torch.arange(31) % 2, edge_index=edge_index, n_id=torch.arange(31))
+    data.train_mask = torch.arange(31) < 1  # most parts have no training node
+    module = PartitionedData(data)
+    module.trainer = _Trainer()  # type: ignore[assignment]
+    return module
+
+
+def test_parts_hold_each_node_once_with_the_edges_among_them(parts: PartitionedData) -> None:
+    batches = list(parts.train_dataloader())
+    assert [batch.num_nodes for batch in batches] == [8, 8, 8, 7]
+    assert sorted(torch.cat([batch.n_id for batch in batches]).tolist()) == list(range(31))
+    for batch in batches:
+        among, _ = subgraph(batch.n_id, parts.graph.edge_index)
+        assert torch.equal(batch.n_id[batch.edge_index], among)
+        assert torch.equal(batch.x, parts.graph.x[batch.n_id])
+        position = batch.edge_index[1] * 31 + batch.edge_index[0]
+        assert (position.diff() >= 0).all()
+
+
+def test_parts_are_drawn_anew_for_each_epoch_and_purpose_and_repeat(parts: PartitionedData) -> None:
+    def first(loader: Any) -> list[int]:
+        return next(iter(loader)).n_id.tolist()
+
+    training, evaluation, report = (
+        first(parts.train_dataloader()), first(parts.val_dataloader()), first(parts.report_batches(0))
+    )  # fmt: skip
+    assert first(parts.train_dataloader()) == training
+    parts.trainer.current_epoch = 1
+    other = first(parts.train_dataloader())
+    assert len({*map(tuple, (training, evaluation, report, other))}) == 4
+
+
+def test_part_without_training_nodes_is_no_step(tmp_path: Path) -> None:
+    # 26 training nodes in 32 parts.
+    keys = {**PARTS, 'train.batch_size': 8, 'dataset.split': '[0.1, 0.5, 0.4]'}
+    folder = runs.run('ResGCN', tmp_path, keys)
+    assert all(0 < row['loss'] < 10 for row in runs.stats(folder / '0', 'train'))
+    state = torch.load(folder / '0' / 'ckpt' / 'last.ckpt', weights_only=False)['state_dict']
+    assert all(value.isfinite().all() for value in state.values() if isinstance(value, torch.Tensor))
