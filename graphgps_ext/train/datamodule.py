@@ -80,7 +80,7 @@ class WholeGraphData(pl.LightningDataModule):
 
 
 class StreamedData(pl.LightningDataModule):
-    """Batches that are functions of (seed, purpose, epoch): other ones in each epoch, repeated after a resume.
+    """Batches that are functions of (seed, purpose, epoch): other ones in each epoch, equal after a resume.
 
     The next batch, also that of the next epoch or evaluation, is made while the model computes. Subclasses
     say what the loaders of an epoch are, which take random numbers from a generator of their own.

@@ -85,7 +85,7 @@ def parts(graphgym_cfg: CfgNode) -> PartitionedData:
 
 
 def test_parts_hold_each_node_once_with_the_edges_among_them(parts: PartitionedData) -> None:
-    batches = list(parts.train_dataloader())
+    batches = list(parts.training_loader(0))
     assert [batch.num_nodes for batch in batches] == [8, 8, 8, 7]
     assert sorted(torch.cat([batch.n_id for batch in batches]).tolist()) == list(range(31))
     for batch in batches:
@@ -101,11 +101,10 @@ def test_parts_are_drawn_anew_for_each_epoch_and_purpose_and_repeat(parts: Parti
         return next(iter(loader)).n_id.tolist()
 
     training, evaluation, report = (
-        first(parts.train_dataloader()), first(parts.val_dataloader()), first(parts.report_batches(0))
+        first(parts.training_loader(0)), first(parts.validation_loader(0)), first(parts.report_batches(0))
     )  # fmt: skip
-    assert first(parts.train_dataloader()) == training
-    parts.trainer.current_epoch = 1
-    other = first(parts.train_dataloader())
+    assert first(parts.training_loader(0)) == training
+    other = first(parts.training_loader(1))
     assert len({*map(tuple, (training, evaluation, report, other))}) == 4
 
 
