@@ -23,6 +23,7 @@ setup(
         'numpy>=2.0',
         'scipy>=1.13',
         'pandas>=2.2',  # read by the data sets of torch-geometric and ogb, and for aggregation
+        'matplotlib>=3.9',  # figures of graphgps_ext.analysis
         'scikit-learn>=1.5',  # read by ogb
         'tqdm>=4.66',
     ],
