@@ -83,7 +83,7 @@ def layers_figure(measures: Measures) -> Figure:
     size = int(measures.runs['num_layers'].iloc[0])
     for row, (name, title) in enumerate((('energy', 'energy distance'), ('spearman', 'rank correlation'))):
         table = over_runs(select(measures.layers, measure=name))
-        limits = (0, table['mean'].max()) if name == 'energy' else (-1, 1)
+        limits = (0, max(table['mean'].max(), 1e-9)) if name == 'energy' else (-1, 1)
         for column, network in enumerate(networks):
             axes = panels[row, column]
             values = np.full((size, size), np.nan)
@@ -190,7 +190,8 @@ def distances_figure(measures: Measures) -> Figure:
             here = select(rows, measure=name).drop(columns='reference_run')
             draw(axes[row, column], here)
             axes[row, column].set_title(f'{words}\n{title}', fontsize=8)
-            axes[row, column].set_ylim(0, 1.35 * over_runs(here)['mean'].max())
+            highest = over_runs(here)['mean'].max()
+            axes[row, column].set_ylim(0, 1.35 * highest if highest > 0 else 1)
     axes[0, 0].legend(fontsize=7)
     return figure
 

@@ -12,6 +12,7 @@ import pandas as pd
 
 from graphgps_ext.analysis.compare import ALL_EDGES
 from graphgps_ext.analysis.distances import BASELINES
+from graphgps_ext.analysis.kept_mass import ROUNDING
 from graphgps_ext.analysis.measure import Measures
 from graphgps_ext.analysis.spread import confidence_interval
 from graphgps_ext.analysis.summarize import distance_panels, select, shown_networks
@@ -130,7 +131,7 @@ def read_edge_types(measures: Measures) -> list[str]:
 
 
 def read_kept(measures: Measures) -> list[str]:
-    """The least K of the table that keeps 80 % of the mass, and the error of the rate equation."""
+    """The least K of the table whose draws keep 80 % of the mass, and the error of the rate equation."""
     keys = ['network', 'run', 'layer', 'degree']
     both = measures.kept.merge(measures.sampled, on=keys, suffixes=('', '_drawn'))
     lines = []
@@ -138,8 +139,8 @@ def read_kept(measures: Measures) -> list[str]:
         rows = select(both, network=network)
         least = []
         for layer, line in rows.groupby('layer'):
-            mass = line.groupby('degree')['mean'].mean()
-            enough = mass[mass >= _KEPT]
+            mass = line.groupby('degree')['mean_drawn'].mean()
+            enough = mass[mass >= _KEPT - ROUNDING]
             least.append(f'{enough.index.min() if len(enough) else "none"} in layer {layer}')
         error = (rows['mean'] - rows['mean_drawn']).abs().max()
         lines.append(
