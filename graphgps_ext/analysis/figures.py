@@ -143,7 +143,8 @@ def _curves(
             _line(axes, line[x], line, int(layer), f'layer {layer}', **options)
         axes.set_xscale('log', base=2)
         axes.set(title=f'{title}\n{network}', xlabel=label, ylim=(0, 1.03))
-    panels[0, 0].legend(fontsize=7)
+    if len(rows):
+        panels[0, 0].legend(fontsize=7)
     return figure
 
 

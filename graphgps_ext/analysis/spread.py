@@ -50,4 +50,4 @@ def over_runs(frame: pd.DataFrame, value: str = 'mean', level: float = 0.95) -> 
         rows.append(
             {**found, 'runs': int(group[value].notna().sum()), 'mean': mean, 'low': low, 'high': high}
         )
-    return pd.DataFrame(rows)
+    return pd.DataFrame(rows, columns=[*names, 'runs', 'mean', 'low', 'high'])
