@@ -50,7 +50,7 @@ def find_runs(folder: str | Path) -> list[Run]:
             same width, expander, seed and split.
     """
     folder = Path(folder)
-    files = sorted(f for f in folder.rglob(MANIFEST) if not any(p.startswith('.') for p in f.parts[1:-1]))
+    files = sorted(file for file in folder.rglob(MANIFEST) if not _is_hidden(file.relative_to(folder)))
     if not files:
         what = 'is no folder' if not folder.is_dir() else 'has no attention scores below it'
         raise FileNotFoundError(
@@ -73,6 +73,11 @@ def find_runs(folder: str | Path) -> list[Run]:
                 f'{other.path}; analyse the folder of one of them'
             )
     return runs
+
+
+def _is_hidden(path: Path) -> bool:
+    """Whether it lies in a folder that is being written."""
+    return any(part.startswith('.') for part in path.parts)
 
 
 def _refuse_mixture(folder: Path, found: Sequence[tuple[Manifest, Path]]) -> None:

@@ -142,3 +142,8 @@ def test_widths_on_other_expanders_are_refused(tmp_path):
     family(tmp_path, widths=(4,), degrees=(5, 0, 1, 3, 12, 2, 7, 1, 29, 5), expander_seed=7)
     with pytest.raises(ValueError, match='can be compared on the same edges only'):
         compare_widths(find_runs(tmp_path))
+
+
+def test_runs_below_a_hidden_folder_are_found_from_within_it(tmp_path):
+    saved(tmp_path / '.cache' / '0', random_scores())
+    assert len(find_runs(tmp_path / '.cache')) == 1
