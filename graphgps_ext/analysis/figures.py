@@ -59,19 +59,20 @@ def entropy_figure(measures: Measures) -> Figure:
     networks = shown_networks(measures)
     figure, ((left, right),) = _panels(2, width=3.8)
     for i, network in enumerate(networks):
+        aside = 0.04 * (i - (len(networks) - 1) / 2)  # so that intervals do not hide each other
         rows = entropies(measures, 'relative_entropy', [network])
-        _line(left, rows['layer'], rows, i, network)
+        _line(left, rows['layer'] + aside, rows, i, network)
         for name, line in (('perplexity', '-'), ('inverse_simpson', ':')):
             rows = entropies(measures, name, [network])
-            _line(right, rows['layer'], rows, i, f'{name} ({network})', linestyle=line)
+            _line(right, rows['layer'] + aside, rows, i, network, linestyle=line)
     lowest = entropies(measures, 'relative_entropy', networks)['mean'].min()
     left.set_ylim(max(0, 1.1 * lowest - 0.15), 1.02)
     left.set_title('entropy / log(degree), 1 = uniform')
-    right.set_title('effective number of neighbours')
+    right.set_title('effective neighbours (···: inverse Simpson)')
     right.set_ylim(0, 1.3 * max(entropies(measures, 'perplexity', networks)['mean']))
     for axes in (left, right):
         _layer_axis(axes)
-        axes.legend(fontsize=6.5)
+    figure.legend(*left.get_legend_handles_labels(), loc='outside lower center', ncols=len(networks))
     return figure
 
 
@@ -154,12 +155,14 @@ def edge_types_figure(measures: Measures) -> Figure:
     networks = shown_networks(measures)
     figure, panels = _panels(len(networks))
     mass, share = over_runs(measures.edge_types), over_runs(measures.edge_types, 'edge_share')
+    types = list(dict.fromkeys(mass.sort_values('edge_type', kind='stable')['name']))  # one colour each
     for axes, network in zip(panels[0], networks, strict=True):
         rows, uniform = (select(table, network=network) for table in (mass, share))
-        names = list(dict.fromkeys(rows['name']))
         layers = sorted({*rows['layer']})
         bottom = np.zeros(len(layers) + 1)
-        for i, name in enumerate(names):
+        for i, name in enumerate(types):
+            if name not in {*rows['name']}:
+                continue
             first = select(uniform, name=name)['mean'].iloc[0]
             heights = np.array([*select(rows, name=name).sort_values('layer')['mean'], first])
             style = {'color': _COLORS[i % 7], 'hatch': _HATCHES[i % 5], 'edgecolor': 'white'}
@@ -170,7 +173,7 @@ def edge_types_figure(measures: Measures) -> Figure:
         axes.set_xticklabels(labels)
         axes.set_xlabel('layer')
         axes.grid(False)
-    panels[0, 0].legend(fontsize=7, loc='lower left', frameon=True)
+    figure.legend(*panels[0, 0].get_legend_handles_labels(), loc='outside lower center', ncols=len(types))
     return figure
 
 
