@@ -32,7 +32,7 @@ def kept_mass(
 
     Args:
         scores: of any network.
-        degrees: the K, from 1 up; default 1, 2, 4, ... up to the largest degree, at most 1024.
+        degrees: the K, from 1 up; default 1, 2, 4, ... up to the largest degree, at most 256.
         block_edges: edges in memory at a time.
 
     Returns:
@@ -53,7 +53,7 @@ def kept_mass(
 
 def _degrees(scores: AttentionScores, degrees: Sequence[int] | None) -> list[int]:
     if degrees is None:
-        return powers_of_two(min(1024, largest_degree(scores)))
+        return powers_of_two(min(256, largest_degree(scores)))
     if not degrees or min(degrees) < 1:
         raise ValueError(f'degrees need at least one K, all from 1 up, got {list(degrees)}')
     return sorted({*degrees})

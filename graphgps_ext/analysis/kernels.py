@@ -182,7 +182,7 @@ def kept_rows(indptr, weights, degrees, first, last, out):  # type: ignore[no-un
                     number += 1.0 - left
                     slope += weights[edge] * left
                 missing = degrees[i] - number
-                if missing <= 1e-9 * degrees[i] or slope <= 0.0:
+                if missing <= 1e-7 * degrees[i] or slope <= 0.0:
                     break
                 t += missing / slope
             mass = 0.0
