@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import pandas as pd
 
 from graphgps_ext.analysis.kernels import type_rows
-from graphgps_ext.analysis.stream import Summary, row_blocks
+from graphgps_ext.analysis.stream import BLOCK_EDGES, Summary, row_blocks
 from graphgps_ext.scores import AttentionScores
 
 TYPE_NAMES = ('graph', 'expander', 'self-loop', 'node→virtual', 'virtual→node')
@@ -16,8 +16,10 @@ EXPANDER = 1
 
 def edge_types(scores: AttentionScores) -> list[int]:
     """The edge types that occur, ascending."""
-    types = scores.graph.edge_type
-    return [int(t) for t in types.unique()] if types.numel() else []
+    found: set[int] = set()
+    for part in scores.graph.edge_type.split(BLOCK_EDGES):  # `unique` of all would copy and sort them
+        found.update(part.unique().tolist())
+    return sorted(found)
 
 
 def type_name(edge_type: int) -> str:
