@@ -215,7 +215,7 @@ def load(
             negative, or those of a node sum to zero.
     """
     path = Path(path)
-    manifest = _read_manifest(path)
+    manifest = read_manifest(path)
     wanted = dict(expect or {})
     num_layers = manifest.num_layers
     asked = wanted.get('num_layers')
@@ -258,7 +258,7 @@ def find(folder: str | Path, *, split_fingerprint: str, seed: int | None = None)
         ValueError: if none fits; the message lists what is there.
     """
     folder = Path(folder)
-    found = [(_read_manifest(file.parent), file.parent) for file in folder.glob(f'*/scores/{MANIFEST}')]
+    found = [(read_manifest(file.parent), file.parent) for file in folder.glob(f'*/scores/{MANIFEST}')]
     if not found:
         raise _missing(folder)
     found.sort(key=lambda item: (item[0].seed, str(item[1])))
@@ -293,7 +293,13 @@ def _missing(path: Path) -> FileNotFoundError:
     return FileNotFoundError(f'no attention scores in {path}: run stage 1 first (key spex.estimator)')
 
 
-def _read_manifest(path: Path) -> Manifest:
+def read_manifest(path: Path) -> Manifest:
+    """The manifest of the scores in the folder `path`; the arrays are not looked at.
+
+    Raises:
+        FileNotFoundError: if there are no scores.
+        ValueError: if the manifest is damaged or of another format.
+    """
     if not (path / MANIFEST).is_file():
         raise _missing(path)
     try:

@@ -224,7 +224,9 @@ def forward(
             for e in range(begin, end):
                 for h in range(H):
                     at = uint64(e * H + h)
-                    weights[at] = (
-                        exp(weights[at] - lse[i * H + h]) if source[uint64(e)] >= 0 else float32(0.0)
-                    )
+                    # Not exp(logit - lse): in float32 lse is off by 1e-3 where logits are near 1e4.
+                    if source[uint64(e)] >= 0:
+                        weights[at] = float32(exp(weights[at] - top[h]) / mass[h])
+                    else:
+                        weights[at] = float32(0.0)
     return True

@@ -130,6 +130,7 @@ def forward(
     segments = _segments(indptr, N, E)
     extra_out = query.new_empty(segments.num_extra, H, C, dtype=torch.float32)
     extra_lse = query.new_empty(segments.num_extra, H, dtype=torch.float32)
+    rest, extra_rest = torch.empty_like(lse), torch.empty_like(extra_lse)
     num_segments = N + segments.num_extra
     tile = _tile(H, C, None if indptr is None else E / N)
     grid = (_ceil_div(num_segments, tile.BN), _ceil_div(H, tile.BH))
@@ -140,17 +141,17 @@ def forward(
     }  # fmt: skip
     numbers = (scale, bias, bias_of_edges, 1 / temperature, logit_clamp)
     triton_kernels.forward[grid](
-        *graph, q[0], k[0], v[0], *numbers, out, lse, extra_out, extra_lse,
+        *graph, q[0], k[0], v[0], *numbers, out, lse, rest, extra_out, extra_lse, extra_rest,
         **options, **_strides(Q=q, K=k, V=v),
     )  # fmt: skip
     if segments.num_extra:
         triton_kernels.merge_outputs[(segments.num_extra, grid[1])](
-            segments.extra_ptr, segments.extra_row, N, out, lse, extra_out, extra_lse,
+            segments.extra_ptr, segments.extra_row, N, out, lse, rest, extra_out, extra_lse, extra_rest,
             H=H, C=C, BH=tile.BH, BC=tile.BC,
         )  # fmt: skip
     if want_weights:
         triton_kernels.edge_weights[grid](
-            *graph, q[0], k[0], *numbers, lse, weights, **options, **_strides(Q=q, K=k)
+            *graph, q[0], k[0], *numbers, lse, rest, weights, **options, **_strides(Q=q, K=k)
         )
     return out, lse, weights
 

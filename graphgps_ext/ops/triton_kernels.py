@@ -127,14 +127,17 @@ def _clamped(logit, clamp):
 def forward(
     indptr, source, edge_type, extra_ptr, extra_row, num_rows, num_segments, S,
     query, key, value, scale, bias, edge_bias, inv_temperature, clamp,
-    out, lse, extra_out, extra_lse,
+    out, lse, rest, extra_out, extra_lse, extra_rest,
     K: tl.constexpr, H: tl.constexpr, C: tl.constexpr, T: tl.constexpr,
     HAS_BIAS: tl.constexpr, HAS_CLAMP: tl.constexpr,
     QN: tl.constexpr, QH: tl.constexpr, KN: tl.constexpr, KH: tl.constexpr,
     VN: tl.constexpr, VH: tl.constexpr,
     BN: tl.constexpr, BH: tl.constexpr, BE: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Output and log-sum-exp of every segment, as if it were a row of its own."""
+    """Output and log-sum-exp of every segment, as if it were a row of its own.
+
+    lse + rest is the log-sum-exp: float32 alone is off by 1e-3 where logits are near 1e4.
+    """
     line, head = _line(H, BN, BH)
     segment = tl.program_id(0).to(tl.int64) * BN + line
     row, begin, end, longest, live = _edges(
@@ -175,20 +178,24 @@ def forward(
     sum_mass = tl.sum(mass * shrink, 1)
     some = sum_mass != 0  # true for NaN
     result = tl.sum(total * shrink[:, :, None], 1) / tl.where(some, sum_mass, 1.0)[:, None]
-    log_mass = tl.where(some, highest + tl.log(tl.where(some, sum_mass, 1.0)), NO_MASS)
+    log_mass = tl.log(tl.where(some, sum_mass, 1.0))
+    row_lse = tl.where(some, highest + log_mass, NO_MASS)
+    row_rest = tl.where(some, (highest - row_lse) + log_mass, 0.0)
     first = segment < num_rows
     place = row * H + head
-    tl.store(lse + place, log_mass, mask=live & first)
+    tl.store(lse + place, row_lse, mask=live & first)
+    tl.store(rest + place, row_rest, mask=live & first)
     tl.store(out + (place * C)[:, None] + c, result, mask=used & first[:, None])
     if K == 0:
         place = (segment - num_rows) * H + head
-        tl.store(extra_lse + place, log_mass, mask=live & ~first)
+        tl.store(extra_lse + place, row_lse, mask=live & ~first)
+        tl.store(extra_rest + place, row_rest, mask=live & ~first)
         tl.store(extra_out + (place * C)[:, None] + c, result, mask=used & ~first[:, None])
 
 
 @triton.jit
 def merge_outputs(
-    extra_ptr, extra_row, num_rows, out, lse, extra_out, extra_lse,
+    extra_ptr, extra_row, num_rows, out, lse, rest, extra_out, extra_lse, extra_rest,
     H: tl.constexpr, C: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Rows of several segments: weigh each segment's output by the exponential of its log-sum-exp."""
@@ -203,18 +210,22 @@ def merge_outputs(
             used = live[:, None] & (c < C)[None, :]
             place = row * H + head
             top = tl.load(lse + place, mask=live, other=0.0)
-            mass = tl.full([BH], 1.0, tl.float32)
+            mass = tl.exp(tl.load(rest + place, mask=live, other=0.0))
             total = tl.load(out + (place * C)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+            total = total * mass[:, None]
             for s in range(start, tl.load(extra_ptr + row + 1)):
                 part = s * H + head
                 part_lse = tl.load(extra_lse + part, mask=live, other=0.0)
+                part_rest = tl.load(extra_rest + part, mask=live, other=0.0)
                 part_out = tl.load(extra_out + (part * C)[:, None] + c, mask=used, other=0.0)
                 higher = tl.maximum(top, part_lse)
-                shrink, w = tl.exp(top - higher), tl.exp(part_lse - higher)
+                shrink, w = tl.exp(top - higher), tl.exp((part_lse - higher) + part_rest)
                 total = total * shrink[:, None] + part_out * w[:, None]
                 mass = mass * shrink + w
                 top = higher
-            tl.store(lse + place, top + tl.log(mass), mask=live)
+            row_lse = top + tl.log(mass)
+            tl.store(lse + place, row_lse, mask=live)
+            tl.store(rest + place, (top - row_lse) + tl.log(mass), mask=live)
             tl.store(out + (place * C)[:, None] + c, total / mass[:, None], mask=used)
 
 
@@ -242,7 +253,7 @@ def merge_sums(
 @triton.jit
 def edge_weights(
     indptr, source, edge_type, extra_ptr, extra_row, num_rows, num_segments, S,
-    query, key, scale, bias, edge_bias, inv_temperature, clamp, lse, weights,
+    query, key, scale, bias, edge_bias, inv_temperature, clamp, lse, rest, weights,
     K: tl.constexpr, H: tl.constexpr, C: tl.constexpr, T: tl.constexpr,
     HAS_BIAS: tl.constexpr, HAS_CLAMP: tl.constexpr,
     QN: tl.constexpr, QH: tl.constexpr, KN: tl.constexpr, KH: tl.constexpr,
@@ -260,6 +271,7 @@ def edge_weights(
     queries = _scaled(_by_type(scale, head, c, used, H, C, T), q, T)
     biases = _bias_by_type(bias, head, live, H, T)
     row_lse = tl.load(lse + row * H + head, mask=live, other=0.0)
+    row_rest = tl.load(rest + row * H + head, mask=live, other=0.0)
     for e in range(0, longest, BE):
         position = begin[:, None] + e + tl.arange(0, BE)[None, :]
         there = live[:, None] & (position < end[:, None])
@@ -274,5 +286,5 @@ def edge_weights(
         )
         if HAS_CLAMP:
             logit = tl.where(ok, _clamped(logit, clamp), logit)
-        w = tl.exp(tl.where(ok, logit - row_lse[:, None], -float('inf')))
+        w = tl.exp(tl.where(ok, (logit - row_lse[:, None]) - row_rest[:, None], -float('inf')))
         tl.store(weights + position * H + head[:, None], w, mask=there)

@@ -150,3 +150,15 @@ def test_a_forked_process_can_use_the_operator_after_its_parent_did(restored_thr
     found = queue.get(timeout=30)
     child.join()
     assert (found == out.numpy()).all()
+
+
+def test_weights_of_huge_logits_sum_to_one_in_each_row() -> None:
+    generator = torch.Generator().manual_seed(0)
+    graph = csr([30] * 200, 200, 1, generator)
+    query = torch.full((200, 1, 1), 1e4)  # logits near 1e4, where float32 steps by 1e-3
+    key = 1 + 1e-4 * torch.rand(200, 1, 1, generator=generator)
+    tables = torch.ones(1, 1, 1), torch.zeros(1, 1)
+    _, weights = sparse_attention(
+        query, key, key, graph, *tables, return_weights=True, implementation='numba'
+    )
+    torch.testing.assert_close(weights.view(200, 30).sum(1), torch.ones(200), rtol=0, atol=1e-5)

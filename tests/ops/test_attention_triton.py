@@ -18,7 +18,7 @@ from attention_cases import Case, csr, drawn_cases, problem, table
 from attention_checks import assert_matches_oracle, outcome
 from hypothesis import HealthCheck, given, settings
 
-from graphgps_ext.ops import InNeighbors, NeighborTable
+from graphgps_ext.ops import InNeighbors, NeighborTable, sparse_attention
 
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 ON_GPU = torch.cuda.is_available() and not INTERPRETED
@@ -155,3 +155,18 @@ def test_a_nan_in_a_used_row_reaches_the_output() -> None:
     out, _ = case.to(DEVICE).run('triton')
     assert out[0].isfinite().all()
     assert out[1].isnan().all()
+
+
+@needs_kernels
+def test_weights_of_huge_logits_sum_to_one_in_rows_of_one_and_of_many_segments(short_segments: None) -> None:
+    g = torch.Generator().manual_seed(0)
+    graph = csr([5, 30, 8, 17], 40, 1, g).to(DEVICE)
+    query = torch.full((4, 1, 1), 1e4)  # logits near 1e4, where float32 steps by 1e-3
+    key = 1 + 1e-4 * torch.rand(40, 1, 1, generator=g)
+    inputs = (query, key, key, torch.ones(1, 1, 1), torch.zeros(1, 1))
+    q, k, v, scale, bias = (x.to(DEVICE) for x in inputs)
+    out, weights = sparse_attention(q, k, v, graph, scale, bias, return_weights=True, implementation='triton')
+    for i, (begin, end) in enumerate(zip(graph.indptr[:-1].tolist(), graph.indptr[1:].tolist(), strict=True)):
+        row = weights[begin:end, 0]
+        assert row.sum().item() == pytest.approx(1, abs=1e-5)
+        torch.testing.assert_close(out[i, 0, 0], row @ v[graph.source[begin:end].long(), 0, 0])

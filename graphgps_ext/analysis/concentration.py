@@ -1,0 +1,136 @@
+"""How concentrated the attention of a node is: entropy, effective number of neighbours, top-k coverage."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from graphgps_ext.analysis.kernels import coverage_rows, entropy_rows
+from graphgps_ext.analysis.stream import Summary, row_blocks
+from graphgps_ext.scores import AttentionScores
+
+SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75)
+_COVERED = 0.9  # of a node's mass: what counts as covered
+
+
+def largest_degree(scores: AttentionScores) -> int:
+    """The largest number of in-edges of a node, at least 1."""
+    return max(1, int(scores.graph.degree().max()) if scores.graph.num_nodes else 1)
+
+
+def entropy(
+    scores: AttentionScores, *, drop_types: Sequence[int] = (), block_edges: int | None = None
+) -> pd.DataFrame:
+    """Entropy of the attention of a node, and the effective number of its neighbours, per layer.
+
+    With p the weights of the d in-edges of a node (a row, divided by its sum):
+    `entropy` H = −Σ p log p in nats; `relative_entropy` H / log d, 1 = uniform, where d ≥ 2;
+    `perplexity` e^H and `inverse_simpson` 1 / Σ p², two effective numbers of neighbours: both are k if k
+    neighbours share the mass evenly, and the second counts small weights less; `relative_perplexity` e^H / d.
+    Costs O(E) per layer.
+
+    Args:
+        scores: of any network.
+        drop_types: edges left out, the rest of a row divided by its sum.
+        block_edges: edges in memory at a time.
+
+    Returns:
+        A row per layer and measure: layer, measure, then over nodes: nodes, mean, std, q10, median, q90.
+    """
+    most = largest_degree(scores)
+    rows = []
+    for layer, weights in enumerate(scores.layers):
+        absolute, relative = Summary(math.log(most)), Summary(1.0)
+        inverse, perplexity, share = Summary(most), Summary(most), Summary(1.0)
+        for block in row_blocks(scores.graph, [weights], drop_types=drop_types, block_edges=block_edges):
+            found = block.per_row(entropy_rows, block.weights[0], width=(2,))
+            value, squares = found[:, 0], found[:, 1]
+            degree = block.degree.astype(float)
+            absolute.add(value)
+            several = degree > 1
+            relative.add(value[several] / np.log(degree[several]))
+            perplexity.add(np.exp(value))
+            some = degree > 0
+            share.add(np.exp(value[some]) / degree[some])
+            inverse.add(1 / squares[some])
+        summaries = {
+            'entropy': absolute,
+            'relative_entropy': relative,
+            'perplexity': perplexity,
+            'inverse_simpson': inverse,
+            'relative_perplexity': share,
+        }
+        rows += [{'layer': layer, 'measure': name, **s.columns()} for name, s in summaries.items()]
+    return pd.DataFrame(rows)
+
+
+def powers_of_two(most: int) -> list[int]:
+    """1, 2, 4, ... up to the first that is not below `most`."""
+    return [2**i for i in range(max(0, math.ceil(math.log2(most))) + 1)]
+
+
+def topk_coverage(
+    scores: AttentionScores,
+    *,
+    counts: Sequence[int] | None = None,
+    shares: Sequence[float] = SHARES,
+    drop_types: Sequence[int] = (),
+    block_edges: int | None = None,
+) -> pd.DataFrame:
+    """Mass of the k largest weights of a node, for several k and for k = ceil(share · degree).
+
+    A node with k in-edges or fewer is covered whole and tells nothing about its attention; `mean_above` and
+    `covered_above` leave it out. Costs O(E log d) per layer.
+
+    Args:
+        scores: of any network.
+        counts: the k; default 1, 2, 4, 8, ... up to the largest degree.
+        shares: of the degree, above 0 and up to 1.
+        drop_types: edges left out, the rest of a row divided by its sum.
+        block_edges: edges in memory at a time.
+
+    Returns:
+        A row per layer and k or share: layer, kind (`count` or `share`), k (the count or the share), then
+        over nodes: nodes, mean, std, q10, median, q90; over those with more than k in-edges: nodes_above,
+        mean_above, and covered_above, the share of them whose k largest hold at least 90 % of the mass.
+
+    Raises:
+        ValueError: if a count is below 1 or a share outside (0, 1].
+    """
+    counts = powers_of_two(largest_degree(scores)) if counts is None else list(counts)
+    if any(k < 1 for k in counts) or any(not 0 < share <= 1 for share in shares):
+        raise ValueError(
+            f'counts need to be at least 1 and shares in (0, 1], got {counts} and {list(shares)}'
+        )
+    kinds = [('count', k) for k in counts] + [('share', share) for share in shares]
+    rows = []
+    for layer, weights in enumerate(scores.layers):
+        of_all = [Summary(1.0) for _ in kinds]
+        above, covered = [Summary(1.0) for _ in kinds], [Summary(1.0) for _ in kinds]
+        for block in row_blocks(scores.graph, [weights], drop_types=drop_types, block_edges=block_edges):
+            ks = (np.array(counts, np.int64), np.array(shares, float))
+            mass = block.per_row(coverage_rows, block.weights[0], *ks, width=(len(kinds),))
+            degree = block.degree
+            for i, (kind, k) in enumerate(kinds):
+                of_all[i].add(mass[:, i])
+                limit = k if kind == 'count' else np.maximum(np.ceil(np.round(k * degree, 9)), 1)
+                more = mass[degree > limit, i]
+                above[i].add(more)
+                covered[i].add((more >= _COVERED).astype(float))
+        for i, (kind, k) in enumerate(kinds):
+            rest = above[i].columns()
+            rows.append(
+                {
+                    'layer': layer,
+                    'kind': kind,
+                    'k': k,
+                    **of_all[i].columns(),
+                    'nodes_above': rest['nodes'],
+                    'mean_above': rest['mean'],
+                    'covered_above': covered[i].columns()['mean'],
+                }
+            )
+    return pd.DataFrame(rows)

@@ -1,0 +1,104 @@
+"""All measures of a set of runs, as one tidy table each."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import pandas as pd
+
+from graphgps_ext.analysis.compare import compare_widths, edge_sets
+from graphgps_ext.analysis.concentration import entropy, topk_coverage
+from graphgps_ext.analysis.distances import layer_agreement
+from graphgps_ext.analysis.edge_types import edge_types, mass_by_edge_type
+from graphgps_ext.analysis.kept_mass import kept_mass, sampled_kept_mass
+from graphgps_ext.analysis.runs import Run
+
+
+@dataclass(frozen=True)
+class Measures:
+    """Tidy tables; each has the columns `network`, `width`, `expander` and `run`, most of them `layer`.
+
+    Args:
+        runs: a row per run: what its manifest says.
+        entropy: :func:`entropy`, with a column `edges` (all, or without expander edges).
+        coverage: :func:`topk_coverage`, with a column `edges`.
+        layers: :func:`layer_agreement`; empty if there is one layer.
+        edge_types: :func:`mass_by_edge_type`.
+        kept: :func:`kept_mass`.
+        sampled: :func:`sampled_kept_mass`.
+        distances: :func:`compare_widths`.
+    """
+
+    runs: pd.DataFrame
+    entropy: pd.DataFrame
+    coverage: pd.DataFrame
+    layers: pd.DataFrame
+    edge_types: pd.DataFrame
+    kept: pd.DataFrame
+    sampled: pd.DataFrame
+    distances: pd.DataFrame
+
+    @property
+    def networks(self) -> list[str]:
+        """Names of the networks, in order."""
+        return list(dict.fromkeys(self.runs['network']))
+
+
+def measure(
+    runs: Sequence[Run],
+    *,
+    reference: int | None = None,
+    block_edges: int | None = None,
+    progress: Callable[[str], None] = lambda text: None,
+) -> Measures:
+    """Everything that :mod:`graphgps_ext.analysis` measures of these runs.
+
+    Args:
+        runs: of :func:`find_runs`.
+        reference: width that the others are compared with; default the largest.
+        block_edges: edges in memory at a time.
+        progress: told what comes next.
+
+    Raises:
+        ValueError: if a store is damaged, or the runs do not fit each other.
+    """
+    tables: dict[str, list[pd.DataFrame]] = {}
+    for run in runs:
+        progress(f'{run.network}, run {run.name}')
+        for name, frame in _of_run(run, block_edges).items():
+            for place, (column, value) in enumerate(_names(run).items()):
+                frame.insert(place, column, value)
+            tables.setdefault(name, []).append(frame)
+    progress('distances between networks')
+    tables['distances'] = [compare_widths(runs, reference=reference, block_edges=block_edges)]
+    tables.setdefault('layers', [pd.DataFrame()])
+    listing = pd.DataFrame([_names(run) | _about(run) for run in runs])
+    return Measures(runs=listing, **{k: pd.concat(v, ignore_index=True) for k, v in tables.items()})
+
+
+def _of_run(run: Run, block_edges: int | None) -> dict[str, pd.DataFrame]:
+    scores = run.load()
+    tables: dict[str, pd.DataFrame] = {}
+    for name, function in (('entropy', entropy), ('coverage', topk_coverage)):
+        frames = []
+        for edges, drop_types in edge_sets(edge_types(scores)).items():
+            frames.append(function(scores, drop_types=drop_types, block_edges=block_edges))  # type: ignore[operator]
+            frames[-1].insert(0, 'edges', edges)
+        tables[name] = pd.concat(frames, ignore_index=True)
+    if len(scores.layers) > 1:
+        tables['layers'] = layer_agreement(scores, block_edges=block_edges)
+    tables['edge_types'] = mass_by_edge_type(scores, block_edges=block_edges)
+    tables['kept'] = kept_mass(scores, block_edges=block_edges)
+    tables['sampled'] = sampled_kept_mass(scores, block_edges=block_edges)
+    return tables
+
+
+def _names(run: Run) -> dict[str, object]:
+    return {'network': run.network, 'width': run.width, 'expander': run.expander, 'run': run.name}
+
+
+def _about(run: Run) -> dict[str, object]:
+    fields = ('dataset', 'split', 'num_nodes', 'num_edges', 'num_layers', 'epoch', 'temperature', 'metric')
+    about = {name: getattr(run.manifest, name) for name in fields}
+    return about | {'metric_value': run.manifest.metric_value, 'path': str(run.path)}

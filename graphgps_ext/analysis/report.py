@@ -1,0 +1,181 @@
+"""The report: numbers, one reading per figure, figures as PNG and in TensorBoard, a tidy CSV behind each."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+from torch.utils.tensorboard import SummaryWriter
+
+from graphgps_ext.analysis import figures, reading
+from graphgps_ext.analysis.compare import ALL_EDGES
+from graphgps_ext.analysis.measure import Measures
+from graphgps_ext.analysis.spread import over_runs
+from graphgps_ext.analysis.summarize import select
+from graphgps_ext.array_files import new_folder
+
+_DPI = 150
+FORMULAS = (
+    'p: the scores of a node, divided by their sum; d: its number of in-edges. Entropy −Σ p log p (nats); '
+    'perplexity e^entropy; inverse Simpson 1/Σ p²; energy distance √(2 ∫ (F − G)² dx) of the values of two '
+    'rows, blind to which edge has which; squared Σ (p − q)²; total variation ½ Σ |p − q|; rank correlation: '
+    "Spearman's, within a node. Baselines: uniform 1/d; random, uniform on the simplex (Dirichlet 1). "
+    'All are means over nodes, then over runs, with the 95 % interval of Student over runs in brackets.'
+)
+
+
+@dataclass(frozen=True)
+class _Part:
+    """A section: its figure, its sentences, the tidy tables behind it and what of them is printed."""
+
+    name: str
+    title: str
+    figure: Callable[[Measures], Figure]
+    read: Callable[[Measures], list[str]]
+    tables: tuple[str, ...]
+    show: Callable[[Measures], pd.DataFrame]
+
+
+def _entropy_table(measures: Measures) -> pd.DataFrame:
+    return _wide(over_runs(measures.entropy), ['network', 'edges', 'layer'], 'measure')
+
+
+def _layers_table(measures: Measures) -> pd.DataFrame:
+    return _wide(over_runs(measures.layers), ['network', 'layer', 'other_layer'], 'measure')
+
+
+def _coverage_table(measures: Measures) -> pd.DataFrame:
+    rows = select(measures.coverage, edges=ALL_EDGES)
+    rows = rows[(rows['nodes_above'] >= 0.01 * rows['nodes'])]
+    rows = over_runs(rows, 'mean_above')
+    rows['k'] = [
+        f'k = {k:g}' if kind == 'count' else f'{k:.0%} of d'
+        for kind, k in zip(rows['kind'], rows['k'], strict=True)
+    ]
+    return _wide(rows, ['network', 'layer'], 'k')
+
+
+def _types_table(measures: Measures) -> pd.DataFrame:
+    mass = _wide(over_runs(measures.edge_types), ['network', 'layer'], 'name')
+    edges = over_runs(measures.edge_types, 'edge_share')
+    share = _wide(edges.assign(low=math.nan, high=math.nan), ['network', 'layer'], 'name')
+    return mass.merge(share, on=['network', 'layer'], suffixes=('', ' (share of edges)'))
+
+
+def _kept_table(measures: Measures) -> pd.DataFrame:
+    rows = over_runs(measures.kept)
+    rows['degree'] = [f'K = {k}' for k in rows['degree']]
+    return _wide(rows, ['network', 'layer'], 'degree')
+
+
+def _distance_table(measures: Measures) -> pd.DataFrame:
+    names = ['expander', 'edges', 'network', 'layer']
+    return _wide(over_runs(measures.distances.drop(columns='reference_run')), names, 'measure')
+
+
+PARTS = (
+    _Part('distances', 'Distance between networks', figures.distances_figure, reading.read_distances,
+          ('distances',), _distance_table),
+    _Part('entropy', 'Entropy and effective number of neighbours', figures.entropy_figure,
+          reading.read_entropy, ('entropy',), _entropy_table),
+    _Part('layers', 'Layers compared with each other', figures.layers_figure, reading.read_layers,
+          ('layers',), _layers_table),
+    _Part('coverage', 'Top-k coverage', figures.coverage_figure, reading.read_coverage,
+          ('coverage',), _coverage_table),
+    _Part('edge_types', 'Attention by edge type', figures.edge_types_figure, reading.read_edge_types,
+          ('edge_types',), _types_table),
+    _Part('kept', 'Attention mass that sampling keeps', figures.kept_figure, reading.read_kept,
+          ('kept', 'sampled'), _kept_table),
+)  # fmt: skip
+
+
+def _wide(rows: pd.DataFrame, names: list[str], across: str) -> pd.DataFrame:
+    """Text cells `mean [low, high]`, one column per value of `across`."""
+    cells = rows.assign(
+        cell=[reading.interval_text(row.mean, row.low, row.high) for row in rows.itertuples()]
+    )
+    order = list(dict.fromkeys(cells[across]))
+    wide = cells.pivot_table(index=names, columns=across, values='cell', aggfunc='first', sort=False)
+    return wide.reindex(columns=order).fillna('–').reset_index()
+
+
+def markdown_table(table: pd.DataFrame) -> str:
+    """A Markdown table of the cells as text, `|` escaped."""
+    lines = [list(map(str, table.columns)), ['---'] * table.shape[1]]
+    lines += [[_cell(value) for value in row] for row in table.itertuples(index=False)]
+    rows = [' | '.join(cell.replace('|', r'\|') for cell in line) for line in lines]
+    return ''.join(f'| {row} |\n' for row in rows)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return '–' if math.isnan(value) else f'{value:.4g}'
+    return str(value)
+
+
+def write_report(
+    folder: str | Path, measures: Measures, *, notes: Sequence[str] = (), extra: pd.DataFrame | None = None
+) -> Path:
+    """Write the report into `folder`, which is replaced whole or not at all.
+
+    Files: report.md; for each part PART.png and the tidy tables behind it as CSV; runs.csv; events of
+    TensorBoard with the figures; suggested_degrees.csv where `extra` is given.
+
+    Args:
+        folder: to be made; its parents too.
+        measures: of :func:`measure`.
+        notes: lines that stand at the head, such as the command and the revision.
+        extra: the table of :func:`suggest_degrees`, with the columns `network` and `run` in front.
+
+    Returns:
+        The path of report.md.
+
+    Raises:
+        FileExistsError: if `folder` holds something that is no earlier report.
+    """
+    folder = Path(folder)
+    if folder.exists() and any(folder.iterdir()) and not (folder / 'report.md').is_file():
+        raise FileExistsError(f'{folder} holds something else than an earlier report: choose another --out')
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with new_folder(folder) as partial:
+        lines = ['# What the attention looks at', '', *[f'{note}  ' for note in notes], '', FORMULAS, '']
+        lines += ['## Runs', '', markdown_table(measures.runs.drop(columns='path'))]
+        measures.runs.to_csv(partial / 'runs.csv', index=False)
+        with SummaryWriter(str(partial)) as writer:
+            for part in PARTS:
+                lines += _write_part(partial, part, measures, writer)
+            if extra is not None:
+                extra.to_csv(partial / 'suggested_degrees.csv', index=False)
+                lines += ['## Suggested degrees', '', markdown_table(extra)]
+            text = '\n'.join(lines)
+            writer.add_text('report', text)
+        (partial / 'report.md').write_text(text, encoding='utf-8')
+    return folder / 'report.md'
+
+
+def _write_part(folder: Path, part: _Part, measures: Measures, writer: SummaryWriter) -> list[str]:
+    sentences = part.read(measures)
+    lines = [f'## {part.title}', '', *[f'- {sentence}' for sentence in sentences], '']
+    if getattr(measures, part.tables[0]).empty:
+        return lines
+    figure = part.figure(measures)
+    figure.savefig(folder / f'{part.name}.png', dpi=_DPI)
+    writer.add_image(part.name, _pixels(figure), dataformats='HWC')
+    files = []
+    for name in part.tables:
+        getattr(measures, name).to_csv(folder / f'{name}.csv', index=False)
+        files.append(f'[{name}.csv]({name}.csv)')
+    lines += [f'![{part.title}]({part.name}.png)', '', f'Numbers of every run: {", ".join(files)}.', '']
+    return [*lines, markdown_table(part.show(measures))]
+
+
+def _pixels(figure: Figure) -> np.ndarray:
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[:, :, :3]

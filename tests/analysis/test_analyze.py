@@ -1,0 +1,130 @@
+"""run/analyze.py: from a command to a report, and its messages."""
+
+from __future__ import annotations
+
+import json
+import runpy
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import runs
+from stores import random_scores, saved
+
+RUN = runs.REPOSITORY / 'run'
+CONFIG = str(runs.CONFIGS['estimator'])
+SMALL = [str(part) for pair in {**runs.SMALL, 'optim.max_epoch': 2}.items() for part in pair]
+Analyze = Callable[..., str]
+
+
+@pytest.fixture
+def analyze(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], graphgym_cfg) -> Analyze:
+    """Runs analyze.py in this process and gives what it prints."""
+
+    def call(*arguments: object) -> str:
+        monkeypatch.setattr(sys, 'argv', [str(RUN / 'analyze.py'), *map(str, arguments)])
+        monkeypatch.syspath_prepend(str(RUN))
+        runpy.run_path(str(RUN / 'analyze.py'), run_name='__main__')
+        return capsys.readouterr().out
+
+    return call
+
+
+@pytest.fixture
+def refusal(analyze: Analyze, capsys: pytest.CaptureFixture[str]) -> Analyze:
+    """The message with which it exits."""
+
+    def call(*arguments: object) -> str:
+        with pytest.raises(SystemExit) as caught:
+            analyze(*arguments)
+        return f'{caught.value.code} {capsys.readouterr().err}'
+
+    return call
+
+
+def main_in_this_process(command: list[str], **options: object) -> SimpleNamespace:
+    """Stands in for `subprocess.run`: a process of its own would take five seconds to start."""
+    if command[0] != sys.executable:  # git, which is asked for the revision
+        return SimpleNamespace(returncode=0, stdout='abc')
+    assert command[1] == str(RUN / 'main.py')
+    with runs._as_if_alone(command[1:]):
+        runpy.run_path(command[1], run_name='__main__')
+    return SimpleNamespace(returncode=0, stdout='')
+
+
+def test_a_family_is_trained_compared_and_not_trained_again(
+    tmp_path: Path, analyze: Analyze, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, 'run', main_in_this_process)
+    command = ['--widths', '2,4', '--seeds', 1, '--cfg', CONFIG, '--runs', tmp_path, *SMALL]
+    analyze(*command)
+    text = (tmp_path / 'analysis' / 'report.md').read_text()
+    for network in ('width 2', 'width 4', 'width 2, no expander', 'width 4, no expander'):
+        assert f'| {network} | ' in text
+    summaries = sorted(tmp_path.rglob('summary.json'))
+    assert len(summaries) == 4
+    manifests = [json.loads(path.read_text()) for path in tmp_path.rglob('scores/manifest.json')]
+    assert len({m['graph_fingerprint'] for m in manifests}) == 2  # with expander and without
+    before = [path.stat().st_mtime_ns for path in summaries]
+    assert '2 runs' in analyze(*['2' if part == '2,4' else part for part in command])
+    assert [path.stat().st_mtime_ns for path in summaries] == before
+
+
+def test_a_store_of_somebody_else_is_analysed_where_it_lies(tmp_path: Path, analyze: Analyze) -> None:
+    path = saved(tmp_path / 'run', random_scores())
+    printed = analyze(path, '--suggest-degrees', 0.8)
+    assert 'width 4, run 0: spex.layer_degrees "[' in printed
+    folder = tmp_path / 'run' / 'analysis'
+    assert (folder / 'suggested_degrees.csv').is_file()
+    text = (folder / 'report.md').read_text()
+    assert '## Suggested degrees' in text and 'Command: `python ' in text and 'revision' in text
+    assert f'report: {folder / "report.md"}' in printed
+
+
+def test_bad_scores_leave_no_report(tmp_path: Path, refusal: Analyze) -> None:
+    path = saved(tmp_path / 'run', random_scores())
+    array = np.load(path / 'layer_0.npy')
+    array[0] = np.nan
+    np.save(path / 'layer_0.npy', array)
+    assert 'error: layer 0 in ' in refusal(path, '--out', tmp_path / 'out')
+    assert not (tmp_path / 'out').exists()
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        ('{tmp}/nowhere', 'nowhere is no folder'),
+        ('', 'one folder is needed, or --widths and --cfg, got nothing'),
+        ('a b', "one folder is needed, or --widths and --cfg, got ['a', 'b']"),
+        ('--cfg {cfg}', '--cfg trains a family of networks: it needs --widths'),
+        ('--widths 4', '--widths needs --cfg'),
+        ('{tmp} --suggest-degrees 1.5', '--suggest-degrees needs a share between 0 and 1, got 1.5'),
+        ('--widths 4,x --cfg {cfg}', "--widths needs different whole numbers from 1 up, such as 4,8,16,32"),
+        ('--widths 4,4 --cfg {cfg}', "different whole numbers from 1 up, such as 4,8,16,32,64, got '4,4'"),
+        ('--widths 4 --reference 8 --cfg {cfg}', '--reference 8 needs to be one of --widths 4'),
+        ('--widths 4 --seeds 0 --cfg {cfg}', '--seeds needs to be at least 1, got 0'),
+        ('--widths 4 --cfg {cfg} prep.exp False', 'prep.exp is set for each network of a family'),
+        ('--widths 4 --cfg {cfg} run_multiple_splits [0,1]', 'a family has seeds on one split'),
+        ('--widths 4 --cfg none.yaml', 'there is no config file none.yaml'),
+        ('--widths 4 --cfg {wide}', 'train.mode needs to be spexphormer_estimator, got full_graph'),
+    ],
+)  # fmt: skip
+def test_what_cannot_be_analysed_is_refused_with_one_message(
+    arguments: str, message: str, tmp_path: Path, refusal: Analyze
+) -> None:
+    places = {'tmp': tmp_path, 'cfg': CONFIG, 'wide': runs.CONFIGS['Exphormer']}
+    assert message in refusal(*arguments.format(**places).split())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_network_that_cannot_be_trained_is_named(tmp_path: Path, refusal: Analyze) -> None:
+    runs_of = ['--seeds', 1, '--cfg', CONFIG, '--runs', tmp_path / 'runs']
+    message = refusal('--widths', 2, *runs_of, 'dataset.format', 'PyG-nothing')
+    assert (
+        'error: width 2, expander, was not trained (exit code 1): error: dataset.format needs one' in message
+    )
+    assert 'the same command again goes on from here' in message
