@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphgps_ext.ops.inputs import AttentionInputs
 from graphgps_ext.ops.neighbors import OutNeighbors
 
 
@@ -47,10 +48,11 @@ def fused_attention(
     `indptr` is None for a table, whose `source` and `edge_type` are [N, K]. The `out_*` tensors are the
     transpose, which only the backward pass reads; without them it makes its own.
     """
-    return _backend(implementation).forward(
+    inputs = AttentionInputs(
         query, key, value, type_scale, type_bias, edge_bias, indptr, source, edge_type,
-        temperature, logit_clamp, want_weights,
+        temperature, logit_clamp,
     )  # fmt: skip
+    return _backend(implementation).forward(inputs, want_weights)
 
 
 @torch.library.custom_op('graphgps_ext::sparse_attention_backward', mutates_args=())
@@ -81,10 +83,11 @@ def fused_attention_backward(
     if out_indptr is not None and out_target is not None and out_edge_type is not None:
         if edge_bias is None or out_edge_id is not None:
             transpose = OutNeighbors(out_indptr, out_target, out_edge_type, out_edge_id)
-    return _backend(implementation).backward(
-        grad, out, lse, query, key, value, type_scale, type_bias, edge_bias, indptr, source, edge_type,
-        transpose, temperature, logit_clamp, want_edge_grad,
+    inputs = AttentionInputs(
+        query, key, value, type_scale, type_bias, edge_bias, indptr, source, edge_type,
+        temperature, logit_clamp,
     )  # fmt: skip
+    return _backend(implementation).backward(grad, out, lse, inputs, transpose, want_edge_grad)
 
 
 @fused_attention.register_fake

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from graphgps_ext.ops import numba_backward, numba_kernels
+from graphgps_ext.ops.inputs import AttentionInputs
 from graphgps_ext.ops.neighbors import OutNeighbors
 from graphgps_ext.ops.numba_threads import run_chunks
 from graphgps_ext.ops.transpose import transpose as make_transpose
@@ -78,21 +79,10 @@ def _optional(x: Tensor | None, dtype: torch.dtype) -> np.ndarray:
     return torch.zeros(0, dtype=dtype).numpy() if x is None else x.detach().to(dtype).flatten().numpy()
 
 
-def forward(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    type_scale: Tensor,
-    type_bias: Tensor,
-    edge_bias: Tensor | None,
-    indptr: Tensor | None,
-    source: Tensor,
-    edge_type: Tensor,
-    temperature: float,
-    logit_clamp: float,
-    want_weights: bool,
-) -> tuple[Tensor, Tensor, Tensor]:
+def forward(inputs: AttentionInputs, want_weights: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Output [N, H, C], log-sum-exp [N, H] of logit / temperature, weights (flat, empty unless wanted)."""
+    query, key, value, type_scale, type_bias, edge_bias, indptr, source, edge_type = inputs[:9]
+    temperature, logit_clamp = inputs.temperature, inputs.logit_clamp
     N, H, C = query.shape
     T = type_scale.shape[0]
     out, lse = query.new_empty(N, H, C), query.new_empty(N, H)
@@ -123,24 +113,16 @@ def backward(
     grad: Tensor,
     out: Tensor,
     lse: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    type_scale: Tensor,
-    type_bias: Tensor,
-    edge_bias: Tensor | None,
-    indptr: Tensor | None,
-    source: Tensor,
-    edge_type: Tensor,
+    inputs: AttentionInputs,
     transpose: OutNeighbors | None,
-    temperature: float,
-    logit_clamp: float,
     want_edge_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of query, key, value, type_scale, type_bias and (flat, empty unless wanted) edge_bias.
 
     The transpose is made here where it is None; with an edge bias it needs `edge_id`.
     """
+    query, key, value, type_scale, type_bias, edge_bias, indptr, source, edge_type = inputs[:9]
+    temperature, logit_clamp = inputs.temperature, inputs.logit_clamp
     N, H, C = query.shape
     M, T = key.shape[0], type_scale.shape[0]
     offsets, flat_source = _graph(indptr, source, N)

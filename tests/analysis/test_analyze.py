@@ -51,7 +51,7 @@ def main_in_this_process(command: list[str], **options: object) -> SimpleNamespa
     if command[0] != sys.executable:  # git, which is asked for the revision
         return SimpleNamespace(returncode=0, stdout='abc')
     assert command[1] == str(RUN / 'main.py')
-    with runs._as_if_alone(command[1:]):
+    with runs.as_if_alone(command[1:]):
         runpy.run_path(command[1], run_name='__main__')
     return SimpleNamespace(returncode=0, stdout='')
 

@@ -10,6 +10,7 @@ import torch
 from attention_cases import csr, problem, table
 
 from graphgps_ext.ops import InNeighbors
+from graphgps_ext.ops.inputs import AttentionInputs
 
 pytest.importorskip('triton')
 pytestmark = pytest.mark.skipif(os.environ.get('TRITON_INTERPRET') == '1', reason='needs compiled kernels')
@@ -80,7 +81,8 @@ def test_every_kernel_compiles_for_a_gpu(
     else:
         arrays = (None, graph.neighbors, graph.edge_type)
     inputs = (query, key, value, scale, bias, edge_bias[0] if with_bias else None, *arrays)
-    out, lse, _ = triton_impl.forward(*inputs, 1.0, case.logit_clamp, True)
-    triton_impl.backward(out, out, lse, *inputs, None, 1.0, case.logit_clamp, with_bias)
+    inputs = AttentionInputs(*inputs, 1.0, case.logit_clamp)
+    out, lse, _ = triton_impl.forward(inputs, True)
+    triton_impl.backward(out, out, lse, inputs, None, with_bias)
     merges = {'merge_outputs'} if kind == 'csr' else set()
     assert set(done) == set(names) - {'merge_outputs'} | merges
