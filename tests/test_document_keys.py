@@ -210,5 +210,7 @@ def test_a_key_that_the_source_does_not_spell_out_is_refused() -> None:
         document_keys.config_keys(hidden_key)
 
 
-def test_the_package_has_the_five_groups() -> None:
-    assert [name.rpartition('_')[2] for name in GROUPS] == ['dataset', 'train', 'gt', 'prep', 'spex']
+def test_the_package_has_its_groups_of_keys() -> None:
+    assert [name.rpartition('_')[2] for name in GROUPS] == [
+        *('dataset', 'train', 'gt', 'posenc', 'prep', 'spex'),
+    ]

@@ -170,6 +170,9 @@ def build_gps(dim_in: int, dim_out: int) -> PlainNetwork:
             f'{cfg.gt.dim_hidden} and gt.n_heads {cfg.gt.n_heads} (set gt.n_heads)'
         )
     refuse_unless_divisible('gt.dim_hidden', cfg.gt.dim_hidden, 'gt.n_heads', cfg.gt.n_heads)
+    # head_channels None: the width shared by the heads. The kernel's default is one module of all networks in
+    # a process, which one of them may have left in evaluation mode.
+    of_performer = {'head_channels': None, 'kernel': nn.ReLU()}
     model = GPS(
         dim_in,
         cfg.gt.dim_hidden,
@@ -178,7 +181,7 @@ def build_gps(dim_in: int, dim_out: int) -> PlainNetwork:
         heads=cfg.gt.n_heads,
         dropout=cfg.gt.dropout,
         attn_type=cfg.gt.attn_type,
-        attn_kwargs={'head_channels': None} if performer else None,  # None: the width shared by the heads
+        attn_kwargs=of_performer if performer else None,
         **norm_arguments(),
     )
     return PlainNetwork(model, input_dropout=cfg.gt.input_dropout)

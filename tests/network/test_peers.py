@@ -335,3 +335,11 @@ def test_sizes_that_cannot_be_are_refused(
 def test_all_of_them_are_plain(small: CfgNode) -> None:
     ours = sorted(name for name in network_dict if name.startswith('pyg_'))
     assert ours == sorted(NETWORKS) and all(isinstance(network(name), PlainNetwork) for name in ours)
+
+
+def test_a_network_left_in_evaluation_mode_does_not_touch_the_next(graphgym_cfg: CfgNode) -> None:
+    graphgym_cfg.model.type, graphgym_cfg.gt.attn_type = 'pyg_gps', 'performer'
+    graphgym_cfg.gt.dim_hidden, graphgym_cfg.gt.n_heads, graphgym_cfg.gt.layers = 8, 2, 1
+    build = network_dict['pyg_gps']
+    build(3, 2).eval()
+    assert all(module.training for module in build(3, 2).modules())
