@@ -24,7 +24,6 @@ import shutil
 import subprocess
 import sys
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import optuna
@@ -35,6 +34,7 @@ from main import choose_run, raised_here, run_once
 from optuna.trial import FrozenTrial, TrialState
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.imports import pl
+from tune_config import pairs, words, write_config
 from tune_space import Settings, read_space
 
 from graphgps_ext.config.check import ConfigError
@@ -94,7 +94,7 @@ class Search:
         """The keys before the search; those of stage 1 with `OF_ESTIMATOR` before their names."""
         base: Settings = {}
         if self.args.estimator:
-            load_config(cfg, self.args.estimator, self._shared(_pairs(self.args.opts)))
+            load_config(cfg, self.args.estimator, self._shared(pairs(self.args.opts)))
             base = {f'{OF_ESTIMATOR}{key}': value for key, value in flat_config(cfg).items()}
             self.made_estimator = hyper_parameters(cfg)
         load_config(cfg, self.args.cfg, self.args.opts)
@@ -102,7 +102,7 @@ class Search:
         self.results = Path(cfg.out_dir)
         self.estimator = cfg.spex.estimator
         flat = flat_config(cfg)
-        self.overrides = {key: flat[key] for key in _pairs(self.args.opts) if key not in PLACE_KEYS}
+        self.overrides = {key: flat[key] for key in pairs(self.args.opts) if key not in PLACE_KEYS}
         return base | flat
 
     def _open(self, base: Settings) -> optuna.Study:
@@ -151,7 +151,7 @@ class Search:
     @staticmethod
     def _shared(settings: dict[str, str]) -> list[str]:
         """Of overrides, those which stage 1 needs too: data, graph, and where it runs."""
-        return _words({k: v for k, v in settings.items() if k.startswith(SHARED) or '.' not in k})
+        return words({k: v for k, v in settings.items() if k.startswith(SHARED) or '.' not in k})
 
     def run(self) -> None:
         """Trials until the study has as many as asked for."""
@@ -168,7 +168,7 @@ class Search:
         try:
             own = {k: v for k, v in settings.items() if not k.startswith(OF_ESTIMATOR)}
             own['spex.estimator'] = self._train_estimator(settings)
-            load_config(cfg, self.args.cfg, [*self.args.opts, *_words(own), 'out_dir', str(folder)])
+            load_config(cfg, self.args.cfg, [*self.args.opts, *words(own), 'out_dir', str(folder)])
             values = self._train(folder / self.args.cfg.stem, self.args.repeat, Pruning(trial))
         except (ConfigError, torch.OutOfMemoryError) as error:
             trial.set_user_attr('error', str(error))
@@ -202,12 +202,12 @@ class Search:
             for k, v in settings.items()
             if k.startswith((OF_ESTIMATOR, *SHARED))
         }
-        words = [*self._shared(_pairs(self.args.opts)), *_words(own)]
-        name = hashlib.blake2b(json.dumps(words).encode(), digest_size=6).hexdigest()
+        keys = [*self._shared(pairs(self.args.opts)), *words(own)]
+        name = hashlib.blake2b(json.dumps(keys).encode(), digest_size=6).hexdigest()
         folder = self.folder / 'estimators' / name
         folder.mkdir(parents=True, exist_ok=True)
         with FileLock(folder / 'lock'):
-            load_config(cfg, self.args.estimator, [*words, 'out_dir', str(folder)])
+            load_config(cfg, self.args.estimator, [*keys, 'out_dir', str(folder)])
             self._train(folder / self.args.estimator.stem, 1)
         return str(folder / self.args.estimator.stem)
 
@@ -245,41 +245,6 @@ def validation(run_dir: Path) -> float:
     """The validation metric of a finished run: all that a search sees of it."""
     summary = json.loads((run_dir / 'summary.json').read_text(encoding='utf-8'))
     return summary['val'][summary['metric']]
-
-
-def _pairs(words: Sequence[str]) -> dict[str, str]:
-    """Overrides of the command line as keys and texts."""
-    return dict(zip(words[::2], words[1::2], strict=False))
-
-
-def _words(settings: Settings) -> list[str]:
-    """Keys and values as on a command line."""
-    return [word for key, value in settings.items() for word in (key, str(value))]
-
-
-class _Dumper(yaml.SafeDumper):
-    """Lists in one line, groups in several."""
-
-
-_Dumper.add_representer(
-    list, lambda dumper, data: dumper.represent_sequence('tag:yaml.org,2002:seq', data, flow_style=True)
-)
-
-
-def write_config(folder: Path, source: Path, settings: Settings, title: str) -> None:
-    """Writes the config file `source` with other settings to `folder`, whole or not at all."""
-    tree = yaml.safe_load(source.read_text(encoding='utf-8')) or {}
-    for key, value in settings.items():
-        *groups, name = key.split('.')
-        node = tree
-        for group in groups:
-            node = node.setdefault(group, {})
-        node[name] = value
-    folder.mkdir(parents=True, exist_ok=True)
-    temporary = folder / f'{source.name}.tmp'
-    text = yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
-    temporary.write_text(title.format(source) + text, encoding='utf-8')
-    os.replace(temporary, folder / source.name)
 
 
 def parse_arguments() -> argparse.Namespace:
