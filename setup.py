@@ -41,6 +41,7 @@ setup(
             'optuna>=5,<6',
             'pyarrow>=18',
             'pytest>=8',
+            'pytest-xdist>=3.6',
             'hypothesis>=6',
             'ruff>=0.9',
             'mypy>=1.14',
