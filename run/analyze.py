@@ -16,13 +16,12 @@ from __future__ import annotations
 import argparse
 import shlex
 import sys
-import warnings
 from pathlib import Path
 
 import pandas as pd
 from analyze_family import family_runs, train_family
 from bench_harness import describe
-from main import raised_here
+from main import start
 
 from graphgps_ext.analysis import Run, find_runs, measure, suggest_degrees, write_report
 from graphgps_ext.transform import kept_share
@@ -100,10 +99,4 @@ def main() -> None:
 
 
 if __name__ == '__main__':
-    warnings.filterwarnings('ignore', category=FutureWarning)
-    try:
-        main()
-    except (ValueError, OSError, RuntimeError) as error:
-        if not raised_here(error):
-            raise
-        sys.exit(f'error: {error}')
+    start(main)

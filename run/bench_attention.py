@@ -81,9 +81,11 @@ def error_of(problem: Problem, truth: list[Tensor], forward: Callable[[Problem],
     return dict(zip(('output', *GRADIENTS), errors, strict=True))
 
 
-def tolerance(name: str, problem: Problem) -> float:
+def tolerance(name: str, problem: Problem, part: str) -> float:
+    """Of the output or of a gradient, `part`."""
     if problem.query.dtype != torch.float32:
-        return 5e-2  # type_bias: its gradient is a small difference of sums of products with rounded outputs
+        # That of type_bias is a small difference of large sums, which read the rounded output.
+        return 5e-2 if part == 'type_bias' else 2e-2
     # The eager formulas sum the tables' gradients over all edges in float32.
     return 1e-5 if name in ('numba', 'triton') else 1e-3
 
@@ -194,7 +196,7 @@ def measure(case: AttentionCase, device: str, bandwidth: float, only: str) -> li
                 shown, true = proofs['bfloat16' in suffix]
                 errors = error_of(shown, true, forward)
                 row['error'] = max(errors.values())
-                if not row['error'] <= tolerance(name, shown):
+                if not all(errors[part] <= tolerance(name, shown, part) for part in errors):
                     print(f'NOT EQUAL, hence not timed: {row["case"]}, {name}: {errors}')
                     row['equal'] = False
             if row['equal']:

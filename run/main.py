@@ -9,7 +9,7 @@ import time
 import traceback
 import warnings
 from argparse import Namespace
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
@@ -73,6 +73,17 @@ def raised_here(error: BaseException) -> bool:
     return any(file.is_relative_to(folder) for folder in here)
 
 
+def start(main: Callable[[], None]) -> None:
+    """Calls the `main` of a command: an error raised here is a message, any other is a bug and its trace."""
+    warnings.filterwarnings('ignore', category=FutureWarning)
+    try:
+        main()
+    except (ValueError, OSError, RuntimeError) as error:
+        if not raised_here(error):
+            raise
+        sys.exit(f'error: {error}')
+
+
 def main() -> None:
     """All runs of the config, one after the other, then their aggregate."""
     args = parse_args()
@@ -108,10 +119,4 @@ def finish(out_dir: Path, args: Namespace) -> None:
 
 
 if __name__ == '__main__':
-    warnings.filterwarnings('ignore', category=FutureWarning)
-    try:
-        main()
-    except (ValueError, OSError, RuntimeError) as error:
-        if not raised_here(error):
-            raise
-        sys.exit(f'error: {error}')
+    start(main)

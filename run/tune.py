@@ -30,7 +30,7 @@ import optuna
 import torch
 import yaml
 from filelock import FileLock
-from main import choose_run, raised_here, run_once
+from main import choose_run, run_once, start
 from optuna.trial import FrozenTrial, TrialState
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.imports import pl
@@ -306,10 +306,4 @@ def run_jobs(args: argparse.Namespace) -> None:
 
 
 if __name__ == '__main__':
-    warnings.filterwarnings('ignore', category=FutureWarning)
-    try:
-        main()
-    except (ValueError, OSError, RuntimeError) as error:
-        if not raised_here(error):
-            raise
-        sys.exit(f'error: {error}')
+    start(main)

@@ -18,7 +18,7 @@ from graphgps_ext.sampling.strategies import bad_weight
 KEY_BITS = 41  # the first 41 of a positive float64 after its sign: 11 of exponent, 30 of fraction
 NO_KEY = 2**KEY_BITS - 1  # above every key, infinity included: sorts edges that must not be drawn to the end
 CHUNK_ROWS = 2 ** (63 - KEY_BITS)
-CHUNK_EDGES = 2**25  # about 2 GB of temporaries
+CHUNK_EDGES = 2**25  # about 3 GB of temporaries
 
 
 def draw_torch(

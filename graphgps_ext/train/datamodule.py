@@ -202,6 +202,7 @@ class SampledData(StreamedData):
         self.plan = plan
         self.kept_share = kept_share(plan.graph, plan.layer_degrees, cfg.prep.num_virt_node)
         self.report_draws = cfg.spex.eval_draws
+        self.with_transpose = cfg.gt.attention_impl != 'torch'  # which alone does not read it
 
     def setup(self, stage: str) -> None:
         """Moves graph, scores and node tensors to the device, unless workers sample on the CPU."""
@@ -220,12 +221,15 @@ class SampledData(StreamedData):
         """Batches of training nodes, or of all nodes with `train.sampler: full_batch`."""
         key = stream_key(cfg.seed, TRAINING, epoch // cfg.spex.resample_every)
         if cfg.train.sampler == 'full_batch':
-            return _one_batch_loader(lambda: full_batch(self.nodes, self.plan, key))
+            return _one_batch_loader(
+                lambda: full_batch(self.nodes, self.plan, key, with_backward=self.with_transpose)
+            )
         # The order of the seeds changes every epoch, also where draws are kept for several. It is made here:
         # what a loader that shuffles takes from its generator depends on how often its iterator is made.
         order = torch.Generator().manual_seed(stream_key(cfg.seed, TRAINING, epoch))
         seeds = self._indices(self.nodes.train_mask)
-        return self._seed_loader(self._share(seeds[torch.randperm(len(seeds), generator=order)]), key)
+        seeds = self._share(seeds[torch.randperm(len(seeds), generator=order)])
+        return self._seed_loader(seeds, key, with_backward=self.with_transpose)
 
     def validation_loader(self, epoch: int) -> DataLoader:
         """Batches of validation and test nodes, with draws of their own."""
@@ -249,9 +253,7 @@ class SampledData(StreamedData):
         size = -(-len(seeds) // self.trainer.world_size)
         return seeds.repeat(2)[self.trainer.global_rank * size :][:size]
 
-    def _seed_loader(
-        self, input_nodes: Tensor, key: int, *, with_backward: bool = True
-    ) -> SparseNeighborLoader:
+    def _seed_loader(self, input_nodes: Tensor, key: int, *, with_backward: bool) -> SparseNeighborLoader:
         return SparseNeighborLoader(
             self.nodes,
             self.plan,

@@ -7,6 +7,7 @@ and returns what it wrote to `summary.json`.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,9 @@ def build_model(data: Data) -> NodeClassifier:
 
 
 def num_edges(data: Data) -> int:
-    """Number of graph and expander edges, without self-loops and those of virtual nodes."""
+    """Number of graph and expander edges, without self-loops and those of virtual nodes; 0 for an MLP."""
+    if cfg.model.type == 'pyg_mlp':
+        return 0
     if 'attention_type' not in data:  # a graph for message passing
         return data.num_edges
     return int((data.attention_type <= EXPANDER).sum())
@@ -58,7 +61,8 @@ def train_full_graph(data: Data, *, callbacks: tuple[pl.Callback, ...] = ()) -> 
     if hasattr(model.model, 'start_epoch'):
         callbacks = (*callbacks, EpochToNetwork())
     trainer = fit(model, datamodule, callbacks=callbacks)
-    return report(model, datamodule, data, trainer, kept_share=100.0, edges=num_edges(data))
+    edges = num_edges(data)
+    return report(model, datamodule, data, trainer, kept_share=100.0 if edges else 0.0, edges=edges)
 
 
 @register_train('spexphormer_estimator')
@@ -105,7 +109,7 @@ def train_spexphormer(data: Data, *, callbacks: tuple[pl.Callback, ...] = ()) ->
     """Stage 2: each layer sees a few in-neighbours per node, drawn by the attention scores of stage 1."""
     layers, path = load_scores(data)
     plan = SamplingPlan(
-        attention_graph_of(data),
+        replace(attention_graph_of(data), out=None),  # tables have transposes of their own
         layers,
         layer_degrees(),
         strategy=cfg.spex.strategy,

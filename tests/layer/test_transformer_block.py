@@ -4,28 +4,11 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dense_attention import NUM_NODES, NUM_TYPES, csr, dense_attention, table
+from blocks import WIDTH, block_of
+from dense_attention import NUM_NODES, csr, dense_attention, table
 from torch import Tensor, nn
 
-from graphgps_ext.layer.block import SparseTransformerBlock
 from graphgps_ext.ops import NeighborTable
-
-WIDTH = 8
-
-
-@pytest.fixture
-def x() -> Tensor:
-    return torch.randn(NUM_NODES, WIDTH, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-@pytest.fixture
-def types() -> Tensor:
-    return torch.randn(NUM_TYPES, WIDTH, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
-
-
-def block_of(**kwargs: object) -> SparseTransformerBlock:
-    torch.manual_seed(0)
-    return SparseTransformerBlock(WIDTH, 2, implementation='torch', **kwargs).double()
 
 
 @pytest.mark.parametrize('norm', ['batch', 'graph', 'layer', None])
