@@ -10,4 +10,5 @@ bin=.venv/bin
 "$bin/mypy"
 "$bin/lint-imports" --no-cache | tail -n 4
 "$bin/python" run/document_keys.py --check
+"$bin/python" run/document_results.py --check
 "$bin/python" -m pytest -n 2 --dist loadfile "$@"  # a process per core: most of it is single-threaded

@@ -53,15 +53,16 @@ NOTE = (
 )
 
 
-def result_cell(row: Any, style: Style) -> str:
+def result_cell(row: Any, style: Style, form: str = '.4f') -> str:
     """`0.9064 ± 0.0020` with its marks; of a single run without a deviation.
 
     Args:
         row: a row of `summarize`.
         style: the format.
+        form: of both numbers.
     """
-    spread = f'{style.plus_minus}{row.std:.4f}' if row.runs > 1 else ''
-    text = f'{row.mean:.4f}{spread}'
+    spread = f'{style.plus_minus}{row.std:{form}}' if row.runs > 1 else ''
+    text = f'{row.mean:{form}}{spread}'
     text = {1: style.best, 2: style.second}.get(row.rank, '{}').format(text)
     return style.worse.format(text) if row.p < LEVEL and row.rank > 1 else text
 
@@ -87,22 +88,23 @@ def details(summary: pd.DataFrame, dataset: str, style: Style) -> pd.DataFrame:
         cells = {
             'model': style.text(row.model),
             f'test {row.metric}': result_cell(row, style),
-            'val': _number(row.val, '.4f', style),
+            'val': number(row.val, '.4f', style),
             'runs': str(row.runs),
-            'params': _number(row.params, ',.0f', style),
-            'edges': _number(row.edges, ',.0f', style),
-            f'edges {style.percent}': _number(row.kept_share, '.1f', style),
-            's/epoch': _number(row.seconds_per_epoch, '.3f', style),
-            'training s': _number(row.seconds_all, '.1f', style),
-            'RSS MB': _number(row.peak_rss_mb, ',.0f', style),
-            'GPU MB': _number(row.peak_gpu_mb or math.nan, ',.0f', style),
+            'params': number(row.params, ',.0f', style),
+            'edges': number(row.edges, ',.0f', style),
+            f'edges {style.percent}': number(row.kept_share, '.1f', style),
+            's/epoch': number(row.seconds_per_epoch, '.3f', style),
+            'training s': number(row.seconds_all, '.1f', style),
+            'RSS MB': number(row.peak_rss_mb, ',.0f', style),
+            'GPU MB': number(row.peak_gpu_mb or math.nan, ',.0f', style),
         }
         rows.append(cells)
     table = pd.DataFrame(rows)
     return table.drop(columns=[c for c in ('GPU MB',) if (table[c] == style.missing).all()])
 
 
-def _number(value: float, form: str, style: Style) -> str:
+def number(value: float, form: str, style: Style) -> str:
+    """A number in its format, or the sign for a missing one."""
     return style.missing if pd.isna(value) else format(value, form)
 
 
@@ -121,9 +123,9 @@ def markdown(frame: pd.DataFrame, title: str) -> str:
     datasets = list(dict.fromkeys(summary['dataset']))
     parts = [f'# {title}']
     if len(datasets) > 1:
-        parts += ['## All data sets', _markdown_table(overview(summary, MARKDOWN))]
+        parts += ['## All data sets', markdown_table(overview(summary, MARKDOWN))]
     for dataset in datasets:
-        parts += [f'## {_heading(summary, dataset)}', _markdown_table(details(summary, dataset, MARKDOWN))]
+        parts += [f'## {_heading(summary, dataset)}', markdown_table(details(summary, dataset, MARKDOWN))]
     parts += [_wrapped(NOTE.format(second='italic', level=LEVEL)), _wrapped(made_with(frame))]
     return '\n\n'.join(parts) + '\n'
 
@@ -132,7 +134,8 @@ def _wrapped(text: str) -> str:
     return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
 
 
-def _markdown_table(table: pd.DataFrame) -> str:
+def markdown_table(table: pd.DataFrame) -> str:
+    """Cells of text as a Markdown table; all columns but the first two are aligned to the right."""
     align = ['left', 'left', *['right'] * (len(table.columns) - 2)]
     return table.to_markdown(index=False, disable_numparse=True, colalign=align)
 

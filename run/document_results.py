@@ -1,0 +1,241 @@
+"""Writes the tables of docs/results.md: python run/document_results.py [--check]
+
+What was measured is read from docs/results.csv, what others report from docs/published.csv. For each table
+the page has a line `<!-- table:<data set> -->` and a line `<!-- /table -->`; what is outside of them is left
+alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import re
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from graphgps_ext.benchmark.collect import KEY, read_csv
+from graphgps_ext.benchmark.compare import summarize
+from graphgps_ext.benchmark.table import MARKDOWN, made_with, markdown_table, number, result_cell
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+PUBLISHED_COLUMNS = ['dataset', 'model', 'value', 'std', 'source', 'protocol', 'reason']
+END = '<!-- /table -->'
+BLOCK = re.compile(rf'<!-- table:(\S+) -->\n.*?{END}', re.DOTALL)
+NOTE = '<!-- Written by run/document_results.py from docs/results.csv and docs/published.csv: edit those. -->'
+METRICS = {'auc': 'AUC'}  # others are shown as they are called
+OURS = ('Spexphormer', 'SpexphormerPlus')
+TOLERANCE = 1.0  # points below the published number from which on the page has to say what differs
+SUPERSCRIPT = str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹')
+
+
+@dataclass(frozen=True)
+class Table:
+    """The table of a data set, and the models for which it has to say why they are below but cannot."""
+
+    text: str
+    unexplained: tuple[str, ...] = ()
+
+
+def page_datasets(page: str) -> list[str]:
+    """The data sets that a page has markers for.
+
+    Raises:
+        ValueError: if the markers are not pairs, one for each data set.
+    """
+    names: list[str] = BLOCK.findall(page)
+    if not len(names) == page.count('<!-- table:') == page.count(END):
+        raise ValueError(f'each line <!-- table:<data set> --> needs a line {END} after it')
+    if repeated := sorted({name for name in names if names.count(name) > 1}):
+        raise ValueError(f'one table is needed for each data set, got more of {", ".join(repeated)}')
+    return names
+
+
+def read_results(path: Path, datasets: list[str]) -> pd.DataFrame:
+    """The measured rows.
+
+    Raises:
+        ValueError: if there are rows that the page would not show or would count twice.
+    """
+    frame, _ = read_csv(path)
+    if left_out := sorted(set(frame['dataset']) - set(datasets)):
+        raise ValueError(f'{path.name} has rows of {", ".join(left_out)}, for which the page has no markers')
+    if len(twice := frame[frame.duplicated(KEY)]):
+        raise ValueError(f'{path.name} needs one row for each run, got more of {_names(twice)}')
+    return frame
+
+
+def read_published(path: Path, datasets: list[str], models: list[str]) -> pd.DataFrame:
+    """The published numbers, one row for each data set and model.
+
+    Raises:
+        ValueError: listing every row that cannot be used.
+    """
+    texts = [column for column in PUBLISHED_COLUMNS if column not in ('value', 'std')]
+    frame = pd.read_csv(path, dtype=dict.fromkeys(texts, 'string'))
+    if list(frame.columns) != PUBLISHED_COLUMNS:
+        raise ValueError(f'{path.name} needs the columns {", ".join(PUBLISHED_COLUMNS)}')
+    for column in ('value', 'std'):
+        frame[column] = pd.to_numeric(frame[column])
+    for column in texts:
+        frame[column] = frame[column].fillna('').str.strip()
+    wrong = {
+        f'data sets without a table ({", ".join(datasets)})': ~frame['dataset'].isin(datasets),
+        'models without a folder in configs': ~frame['model'].isin(models),
+        'two rows of one model': frame.duplicated(['dataset', 'model']),
+        'values that are no fractions of 1': ~(
+            frame['value'].between(0, 1) & frame['std'].fillna(0).between(0, 1)
+        ),
+        'no source': frame['source'] == '',
+    }
+    if problems := [f'{what}: {_names(frame[rows])}' for what, rows in wrong.items() if rows.any()]:
+        raise ValueError(f'{path.name} has\n' + '\n'.join(f'  - {problem}' for problem in problems))
+    return frame
+
+
+def _names(frame: pd.DataFrame) -> str:
+    return ', '.join(dict.fromkeys(frame['dataset'] + '/' + frame['model']))
+
+
+def label(model: str) -> str:
+    """A model as the table names it."""
+    if model.lower().endswith('estimator'):  # Spexphormer-estimator; NoAnnealingEstimator
+        name = model[: -len('estimator')].rstrip('-')
+        return f'stage 1 of {name if name.startswith("Spexphormer") else f"Spexphormer{name}"}'
+    return f'**{model}**' if model in OURS else model
+
+
+def dataset_table(frame: pd.DataFrame, published: pd.DataFrame) -> Table:
+    """Results, published numbers and costs of the models on one data set, the best first.
+
+    Args:
+        frame: the measured rows of the data set.
+        published: its published numbers.
+    """
+    if not len(frame):
+        return Table('no runs yet')
+    frame, both_kinds = _without_costs_on_cpu(frame)
+    summary = summarize(frame)
+    summary[['mean', 'std']] *= 100
+    elsewhere = {row.model: row for row in published.itertuples()}
+    peaks = [_memory(row) for row in summary.itertuples()]
+    kind = peaks[0][0] if len({kind for kind, _ in peaks}) == 1 else ''
+    notes: dict[str, int] = {}  # text of a footnote → its number
+    rows, reasons, unexplained = [], [], []
+    for row, (unit, peak) in zip(summary.itertuples(), peaks, strict=True):
+        cell = difference = MARKDOWN.missing
+        if other := elsewhere.get(row.model):
+            text = '; '.join(part for part in (other.source, other.protocol) if part)
+            cell = _published(other, notes.setdefault(text, len(notes) + 1))
+            points = round(row.mean - 100 * other.value, 2)
+            difference = f'{points:+.2f}'.replace('-', '−')
+            if points < -TOLERANCE:
+                reasons.append(f'- {row.model} ({difference}): {other.reason}')
+                unexplained += [] if other.reason else [row.model]
+        splits = frame.loc[frame['model'] == row.model, 'split'].nunique()
+        rows.append(
+            {
+                'model': label(row.model),
+                f'test {METRICS.get(row.metric, row.metric)}, %': result_cell(row, MARKDOWN, '.2f'),
+                'published': cell,
+                'difference': difference,
+                'seeds': f'{row.runs}' if splits == 1 else f'{row.runs} ({splits} splits)',
+                'parameters': number(row.params, ',.0f', MARKDOWN),
+                'edges per layer': number(row.edges, ',.0f', MARKDOWN),
+                's/epoch': number(row.seconds_per_epoch, '.2f', MARKDOWN),
+                'training s': number(row.seconds_all, '.0f', MARKDOWN),
+                f'{kind or "peak"} MB': number(peak, ',.0f', MARKDOWN) + ('' if kind else f' {unit}'),
+            }
+        )
+    parts = [markdown_table(pd.DataFrame(rows)), _about(frame, both_kinds)]
+    if reasons:
+        parts.append(
+            '\n'.join(['More than a point below the published number, and what differs:\n', *reasons])
+        )
+    if notes:
+        parts.append('\n'.join(f'{order}. {text}.' for text, order in notes.items()))
+    return Table('\n\n'.join(parts), tuple(unexplained))
+
+
+def _without_costs_on_cpu(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
+    """Rows on a CPU without their times where the model also ran on a GPU, and the names of such models."""
+    on_gpu = frame['device'].str.startswith('cuda').fillna(False).astype(bool)
+    both = ~on_gpu & frame['model'].isin(frame.loc[on_gpu, 'model'])
+    frame = frame.copy()
+    frame.loc[both, 'seconds_per_epoch'] = pd.NA
+    return frame, list(dict.fromkeys(frame.loc[both, 'model']))
+
+
+def _memory(row: Any) -> tuple[str, float]:
+    return ('GPU', row.peak_gpu_mb) if row.peak_gpu_mb > 0 else ('RSS', row.peak_rss_mb)
+
+
+def _published(row: Any, note: int) -> str:
+    spread = '' if math.isnan(row.std) else f'{MARKDOWN.plus_minus}{100 * row.std:.2f}'
+    return f'{100 * row.value:.2f}{spread} {str(note).translate(SUPERSCRIPT)}'
+
+
+def _about(frame: pd.DataFrame, both_kinds: list[str]) -> str:
+    """One line on where the rows come from."""
+    splits = sorted(set(frame['split']))
+    hashes = frame.groupby('model')['config_hash'].nunique()
+    text = f'Split{"s" if len(splits) > 1 else ""} {", ".join(map(str, splits))}. {made_with(frame)}'
+    if both_kinds:
+        text += f' Costs of {", ".join(both_kinds)} are those on the GPU.'
+    if mixed := list(hashes[hashes > 1].index):
+        text += f' Runs of more than one config: {", ".join(mixed)}.'
+    return text
+
+
+def with_tables(page: str, frame: pd.DataFrame, published: pd.DataFrame) -> tuple[str, list[str]]:
+    """The page with current tables, and `dataset/model` of what has to say why it is below but does not."""
+    unexplained: list[str] = []
+
+    def block(match: re.Match[str]) -> str:
+        dataset = match[1]
+        table = dataset_table(*(rows[rows['dataset'] == dataset] for rows in (frame, published)))
+        unexplained.extend(f'{dataset}/{model}' for model in table.unexplained)
+        return f'<!-- table:{dataset} -->\n{NOTE}\n\n{table.text}\n\n{END}'
+
+    return BLOCK.sub(block, page), unexplained
+
+
+def main() -> None:
+    """Writes the tables, or only checks that they are current and complete."""
+    parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
+    parser.add_argument('--check', action='store_true', help='write nothing; fail if the page is not current')
+    parser.add_argument(
+        '--docs', type=Path, default=REPOSITORY / 'docs', help='the folder with the three files'
+    )
+    args = parser.parse_args()
+    path = args.docs / 'results.md'
+    old = path.read_text(encoding='utf-8')
+    try:
+        datasets = page_datasets(old)
+        models = sorted(folder.name for folder in (REPOSITORY / 'configs').iterdir())
+        published = read_published(args.docs / 'published.csv', datasets, models)
+        new, unexplained = with_tables(old, read_results(args.docs / 'results.csv', datasets), published)
+    except ValueError as error:
+        sys.exit(f'error: {error}')
+    problems = []
+    if args.check and new != old:
+        problems.append(
+            f'{path.name} is not current: run python run/document_results.py and commit the result'
+        )
+    if unexplained:
+        problems.append(
+            f'more than {TOLERANCE:g} point below the published number, without a reason in published.csv: '
+            f'{", ".join(unexplained)}'
+        )
+    if not args.check and new != old:
+        path.write_text(new, encoding='utf-8')
+    if problems and args.check:
+        sys.exit('\n'.join(problems))
+    print(*problems, sep='\n', end='\n' if problems else '', file=sys.stderr)
+
+
+if __name__ == '__main__':
+    main()
