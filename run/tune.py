@@ -46,6 +46,7 @@ from graphgps_ext.train.results import PLACE_KEYS, flat_config, hyper_parameters
 OF_ESTIMATOR = 'estimator.'  # how keys of stage 1 begin in the space
 SHARED = ('dataset.', 'prep.', 'posenc_')  # what both stages need alike
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
+LOOKS = 20  # at the other trials, by which a run may end early
 HEARTBEAT = 30  # seconds; a trial of which nothing was heard for twice as long was killed, and is tried again
 
 
@@ -54,18 +55,22 @@ class Pruning(pl.Callback):
 
     Args:
         trial: the trial.
+        every: epochs between two looks at the other trials; each writes to the study, which all jobs share.
     """
 
-    def __init__(self, trial: optuna.Trial) -> None:
+    def __init__(self, trial: optuna.Trial, every: int) -> None:
         self.trial = trial
+        self.every = every
         self.best = float('-inf')
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Reports the epoch before, whose metric is known by now."""
+        """Reports the epochs before, whose metrics are known by now."""
         value = trainer.callback_metrics.get(SELECTION)
         if value is None or not torch.isfinite(value):
             return
         self.best = max(self.best, float(value))
+        if trainer.current_epoch % self.every:
+            return
         self.trial.report(self.best, trainer.current_epoch)
         if self.trial.should_prune():
             raise optuna.TrialPruned
@@ -169,7 +174,8 @@ class Search:
             own = {k: v for k, v in settings.items() if not k.startswith(OF_ESTIMATOR)}
             own['spex.estimator'] = self._train_estimator(settings)
             load_config(cfg, self.args.cfg, [*self.args.opts, *words(own), 'out_dir', str(folder)])
-            values = self._train(folder / self.args.cfg.stem, self.args.repeat, Pruning(trial))
+            pruning = Pruning(trial, every=max(1, cfg.optim.max_epoch // LOOKS))
+            values = self._train(folder / self.args.cfg.stem, self.args.repeat, pruning)
         except (ConfigError, torch.OutOfMemoryError) as error:
             trial.set_user_attr('error', str(error))
             raise optuna.TrialPruned from error  # settings that cannot be run are not good ones

@@ -61,7 +61,7 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     'computers': (4, 15, (4, 200, .01, .99, 5), (80, 2, [5, 5, 5, 5], .001, 150, .5, None, 1, 1)),
     'cs': (4, 15, (4, 200, .01, .99, 5), (64, 2, [5, 5, 5, 5], .002, 120, .4, None, 1, 1)),
     'physics': (4, 15, (4, 200, .01, .99, 5), (64, 2, [5, 5, 5, 5], .001, 80, .4, None, 0, 1)),
-    'cora': (2, 5, (4, 100, .01, .99, 5), (32, 4, [5, 5], .01, 100, .5, None, 1, 1)),
+    'cora': (2, 1, (8, 100, .01, .99, 5), (32, 4, [3, 3], .005, 100, .32, None, 1, 1)),
     'pubmed': (2, 5, (4, 100, .01, .99, 5), (32, 4, [5, 5], .01, 100, .5, None, 1, 1)),
     'arxiv': (3, 15, (8, 200, .01, .99, 5), (96, 2, [6, 6, 6], .001, 600, .3, None, 1, 1)),
     'proteins': (2, 100, (8, 200, .01, .99, 20), (64, 1, [50, 30], .005, 200, .1, 256, 1, 1)),
@@ -69,6 +69,7 @@ SETTINGS: dict[str, tuple[Any, ...]] = {
     'pokec': (2, 5, (8, 150, .01, .95, 10), (64, 1, [20, 20], .001, 300, .2, 500, 2, 2)),
 }
 # fmt: on
+WITHOUT_NORM = ('cora',)  # not published: settings of a search, which left norms away
 WITHOUT_EXPHORMER = {'proteins', 'amazon2m', 'pokec'}  # the full attention graph is too large
 
 # Counted in the published code, which has one number more per head and layer: a bias of the edge-type term,
@@ -179,7 +180,8 @@ def test_estimator_has_the_published_settings(name: str) -> None:
     assert tuple(flat[key] for key in keys) == stage_1
     assert flat['spex.temperature_min'] == 0.05
     assert (flat['gt.n_heads'], flat['gt.dropout'], flat['gnn.dropout']) == (1, 0.0, 0.0)
-    assert (flat['gt.graph_norm'], flat['gt.batch_norm'], flat['gt.layer_norm']) == (True, False, False)
+    norms = (flat['gt.graph_norm'], flat['gt.batch_norm'], flat['gt.layer_norm'])
+    assert norms == (name not in WITHOUT_NORM, False, False)
     assert (flat['gnn.layers_pre_mp'], flat['gnn.layers_post_mp']) == (1, 1)
 
 
@@ -197,13 +199,15 @@ def test_spexphormer_has_the_published_settings(name: str) -> None:
     sampler = 'full_batch' if batch_size is None else 'spex_neighbor'
     assert (flat['train.sampler'], flat['val.sampler']) == (sampler, sampler)
     assert (flat['spex.strategy'], flat['spex.fill'], flat['spex.resample']) == ('weighted', 'mask', 'epoch')
-    assert (flat['gt.batch_norm'], flat['gt.graph_norm'], flat['gt.layer_norm']) == (True, False, False)
+    norms = (flat['gt.batch_norm'], flat['gt.graph_norm'], flat['gt.layer_norm'])
+    assert norms == (name not in WITHOUT_NORM, False, False)
 
 
 @pytest.mark.parametrize('path', PATHS, ids=lambda path: path.stem)
 def test_optimisation_is_that_of_the_paper(path: Path) -> None:
     flat = load(path)
-    assert (flat['optim.optimizer'], flat['optim.weight_decay']) == ('adamW', 1e-3)
+    tuned = data_set_of(path) in WITHOUT_NORM and flat['model.type'] != 'spex_estimator'
+    assert (flat['optim.optimizer'], flat['optim.weight_decay']) == ('adamW', 5.9e-4 if tuned else 1e-3)
     assert (flat['optim.scheduler'], flat['optim.num_warmup_epochs']) == ('cosine_with_warmup', 5)
     assert (flat['optim.clip_grad_norm'], flat['optim.clip_grad_norm_value']) == (True, 1.0)
     assert (flat['train.eval_period'], flat['train.ckpt_period']) == (1, 10)

@@ -227,13 +227,18 @@ def test_poor_trial_is_pruned(search: Callable[..., optuna.Study], tune: ModuleT
     )
     study.add_trial(optuna.trial.create_trial(value=0.9, intermediate_values={0: 0.9, 1: 0.9, 2: 0.9}))
 
-    pruning, trainer = tune.Pruning(study.ask()), SimpleNamespace(current_epoch=0, callback_metrics={})
+    pruning = tune.Pruning(study.ask(), every=2)
+    trainer = SimpleNamespace(current_epoch=0, callback_metrics={})
     pruning.on_train_epoch_start(trainer, None)  # nothing is known before the first epoch
     trainer.current_epoch, trainer.callback_metrics = 1, {tune.SELECTION: tune.torch.tensor(0.95)}
     pruning.on_train_epoch_start(trainer, None)
     trainer.current_epoch, trainer.callback_metrics = 2, {tune.SELECTION: tune.torch.tensor(0.2)}
     pruning.on_train_epoch_start(trainer, None)  # the best so far counts: evaluations are noisy
-    poor = tune.Pruning(study.ask())
+    assert list(study.trials[-1].intermediate_values) == [2]  # every second epoch
+    poor = tune.Pruning(study.ask(), every=2)
+    trainer.current_epoch = 1
+    poor.on_train_epoch_start(trainer, None)  # not yet
+    trainer.current_epoch = 2
     with pytest.raises(optuna.TrialPruned):
         poor.on_train_epoch_start(trainer, None)
 

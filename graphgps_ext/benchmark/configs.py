@@ -15,6 +15,7 @@ from graphgps_ext.benchmark.names import Name, name_of
 from graphgps_ext.config.check import ConfigError
 from graphgps_ext.config.load import load_config
 
+SPACES = 'search'  # folder of search spaces, which are no configs
 SUFFIXES = ('.yaml', '.yml')
 # What both stages need to have in common: a grid over these makes an estimator for each value.
 SHARED_KEYS = ('dataset.', 'prep.', 'gt.layers')
@@ -50,7 +51,7 @@ def find_files(arguments: Sequence[str]) -> list[Path]:
     for argument in arguments:
         path = Path(argument)
         if path.is_dir():
-            files = sorted(file for file in path.rglob('*') if file.suffix in SUFFIXES)
+            files = sorted(f for f in path.rglob('*') if f.suffix in SUFFIXES and f.parent.name != SPACES)
         else:
             files = [path] if path.is_file() else sorted(map(Path, glob.glob(argument)))
         if not files:

@@ -191,7 +191,8 @@ def build_gps(dim_in: int, dim_out: int) -> PlainNetwork:
 def build_sgformer(dim_in: int, dim_out: int) -> PlainNetwork:
     """SGFormer (PyG's `SGFormer`): `gt.layers` of linear attention beside `gnn.layers_mp` of GCN.
 
-    Wu et al., arXiv 2306.10759; the sum of both has `gt.graph_weight` for the GCN.
+    Wu et al., arXiv 2306.10759; the sum of both has `gt.graph_weight` for the GCN. PyG's GCN always has batch
+    norm, which the published setting of Cora has not: `gt.batch_norm False` takes it out.
     """
     model = SGFormer(
         dim_in,
@@ -204,6 +205,8 @@ def build_sgformer(dim_in: int, dim_out: int) -> PlainNetwork:
         gnn_dropout=cfg.gnn.dropout,
         graph_weight=cfg.gt.graph_weight,
     )
+    if not cfg.gt.batch_norm:
+        model.graph_conv.bns = nn.ModuleList(nn.Identity() for _ in model.graph_conv.bns)
     return _LogProbabilities(model, input_dropout=cfg.gt.input_dropout)
 
 

@@ -18,7 +18,7 @@ from torch_geometric.loader import RandomNodeLoader
 from graphgps_ext.loader.neighbor_loader import SamplingPlan, SparseNeighborLoader, full_batch, node_data
 from graphgps_ext.loader.prefetch import Prefetched
 from graphgps_ext.sampling import stream_key
-from graphgps_ext.transform.attention_graph import kept_share
+from graphgps_ext.transform.attention_graph import graph_share, kept_share
 
 # Purposes of draws, so that no draw of one is a draw of another.
 TRAINING, EVALUATION, REPORT = range(3)
@@ -201,6 +201,8 @@ class SampledData(StreamedData):
         self.nodes = node_data(data)
         self.plan = plan
         self.kept_share = kept_share(plan.graph, plan.layer_degrees, cfg.prep.num_virt_node)
+        if cfg.gt.local_gnn_type != 'none' and cfg.gt.local_edges == 'graph':
+            self.kept_share += graph_share(plan.graph)  # which the local branch reads beside those drawn
         self.report_draws = cfg.spex.eval_draws
         self.with_transpose = cfg.gt.attention_impl != 'torch'  # which alone does not read it
 

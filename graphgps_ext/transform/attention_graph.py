@@ -122,6 +122,12 @@ def kept_share(neighbors: InNeighbors, layer_degrees: Sequence[int], num_virtual
     return 100 * num_nodes * sum(layer_degrees) / (len(layer_degrees) * max(num_edges, 1))
 
 
+def graph_share(neighbors: InNeighbors) -> float:
+    """Share of the graph's own edges among graph and expander edges in %."""
+    num_edges = int((neighbors.edge_type <= EXPANDER).sum())
+    return 100 * int((neighbors.edge_type == GRAPH).sum()) / max(num_edges, 1)
+
+
 def _check(edge_index: Tensor, num_nodes: int, edge_attr: Tensor | None, num_virtual_nodes: int) -> None:
     if num_nodes < 1:
         raise ValueError(f'the graph needs at least one node, got num_nodes {num_nodes} (key dataset.name)')

@@ -29,6 +29,10 @@ def estimator(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return runs.run('estimator', tmp_path_factory.mktemp('estimator'))
 
 
+# A network that sees the graph's own edges alone.
+PLAIN_GRAPH = {'train.mode': 'full_graph', 'model.type': 'pyg_gcn', 'gnn.head': 'node'}
+
+
 @pytest.fixture
 def stage_2(estimator: Path, tmp_path: Path) -> Callable[..., Path]:
     """Runs stage 2 on it, in a folder of its own, and gives the run folder."""
@@ -152,6 +156,17 @@ def test_uniform_sampling_needs_no_stage_1(tmp_path: Path) -> None:
     uniform = {'spex.strategy': 'uniform', 'spex.estimator': ''}
     summary = runs.summary(runs.run('spexphormer', tmp_path, uniform) / '0')
     assert summary['scores'] is None and summary['kept_share'] > 0
+
+
+def test_edges_of_a_local_branch_count_as_read(stage_2) -> None:
+    alone = runs.summary(stage_2({'optim.max_epoch': 1}))
+    sampled = runs.summary(
+        stage_2({'optim.max_epoch': 1, 'gt.local_gnn_type': 'sage', 'gt.local_edges': 'sampled'}, 'sampled')
+    )
+    whole = runs.summary(stage_2({'optim.max_epoch': 1, 'gt.local_gnn_type': 'sage'}, 'whole'))
+    assert sampled['edges'] == alone['edges']  # it sees what the attention draws
+    graph_edges = runs.summary(stage_2({'optim.max_epoch': 1, **PLAIN_GRAPH}, 'plain'))['edges']
+    assert whole['edges'] == pytest.approx(alone['edges'] + graph_edges, abs=1)
 
 
 def test_report_averages_the_probabilities_of_independent_draws(
