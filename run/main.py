@@ -82,6 +82,9 @@ def start(main: Callable[[], None]) -> None:
         if not raised_here(error):
             raise
         sys.exit(f'error: {error}')
+    except KeyboardInterrupt:
+        print('interrupted: the same command goes on where it stopped', file=sys.stderr)
+        sys.exit(130)
 
 
 def main() -> None:

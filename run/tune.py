@@ -21,6 +21,7 @@ import json
 import logging
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import warnings
@@ -304,7 +305,14 @@ def run_jobs(args: argparse.Namespace) -> None:
         subprocess.Popen([sys.executable, *options, '--jobs', '1', '--job', str(job), *args.opts])
         for job in range(1, args.jobs + 1)
     ]
-    codes = [process.wait() for process in processes]
+    try:
+        codes = [process.wait() for process in processes]
+    except KeyboardInterrupt:  # a terminal has told them too, another sender may not have
+        for process in processes:
+            process.send_signal(signal.SIGINT)
+        for process in processes:
+            process.wait()
+        raise
     if any(codes):
         raise RuntimeError(
             f'{sum(map(bool, codes))} of {args.jobs} processes failed: see their messages above'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import shutil
 import subprocess
@@ -315,3 +316,22 @@ def test_bug_is_shown_with_its_trace(tmp_path: Path, monkeypatch: pytest.MonkeyP
     # The error was raised by this test's code, so it is no message of the package.
     with pytest.raises(RuntimeError, match='not our message'):
         runs.run('estimator', tmp_path)
+
+
+def interrupted(*args: object, **kwargs: object) -> None:
+    """What Ctrl-C does to any function."""
+    raise KeyboardInterrupt
+
+
+def interrupt(name: str) -> None:
+    """Lets a function of torch be where Ctrl-C comes."""
+    pytest.MonkeyPatch().setattr(name, interrupted)
+
+
+@pytest.mark.parametrize('where', ['torch.nn.Linear.forward', 'torch.set_num_threads'])
+def test_ctrl_c_is_a_message_and_no_trace(tmp_path: Path, where: str) -> None:
+    code, output = runs.run_elsewhere(
+        'estimator', tmp_path, {'print': 'both'}, prepare=functools.partial(interrupt, where)
+    )
+    assert code > 0 and 'Traceback' not in output
+    assert 'interrupted: the same command goes on where it stopped' in output

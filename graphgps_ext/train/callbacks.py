@@ -162,8 +162,10 @@ class EpochRecord(pl.Callback):
         self._show(trainer, values, selection)
 
     def on_exception(self, trainer: pl.Trainer, pl_module: pl.LightningModule, exception: Any) -> None:
-        """Closes the progress bar."""
+        """Closes the progress bar; of Ctrl-C Lightning says nothing itself."""
         self._close()
+        if isinstance(exception, KeyboardInterrupt):
+            logging.info('interrupted: the same command goes on where it stopped')
 
     def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Closes the progress bar."""
