@@ -18,7 +18,7 @@ from typing import Any
 import pandas as pd
 
 from graphgps_ext.benchmark.collect import KEY, read_csv
-from graphgps_ext.benchmark.compare import summarize
+from graphgps_ext.benchmark.compare import on_gpu, summarize
 from graphgps_ext.benchmark.table import MARKDOWN, made_with, markdown_table, number, result_cell
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -117,7 +117,6 @@ def dataset_table(frame: pd.DataFrame, published: pd.DataFrame) -> Table:
     """
     if not len(frame):
         return Table('no runs yet')
-    frame, both_kinds = _without_costs_on_cpu(frame)
     summary = summarize(frame)
     summary[['mean', 'std']] *= 100
     elsewhere = {row.model: row for row in published.itertuples()}
@@ -150,7 +149,7 @@ def dataset_table(frame: pd.DataFrame, published: pd.DataFrame) -> Table:
                 f'{kind or "peak"} MB': number(peak, ',.0f', MARKDOWN) + ('' if kind else f' {unit}'),
             }
         )
-    parts = [markdown_table(pd.DataFrame(rows)), _about(frame, both_kinds)]
+    parts = [markdown_table(pd.DataFrame(rows)), _about(frame)]
     if reasons:
         parts.append(
             '\n'.join(['More than a point below the published number, and what differs:\n', *reasons])
@@ -158,15 +157,6 @@ def dataset_table(frame: pd.DataFrame, published: pd.DataFrame) -> Table:
     if notes:
         parts.append('\n'.join(f'{order}. {text}.' for text, order in notes.items()))
     return Table('\n\n'.join(parts), tuple(unexplained))
-
-
-def _without_costs_on_cpu(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[str]]:
-    """Rows on a CPU without their times where the model also ran on a GPU, and the names of such models."""
-    on_gpu = frame['device'].str.startswith('cuda').fillna(False).astype(bool)
-    both = ~on_gpu & frame['model'].isin(frame.loc[on_gpu, 'model'])
-    frame = frame.copy()
-    frame.loc[both, 'seconds_per_epoch'] = pd.NA
-    return frame, list(dict.fromkeys(frame.loc[both, 'model']))
 
 
 def _memory(row: Any) -> tuple[str, float]:
@@ -178,11 +168,13 @@ def _published(row: Any, note: int) -> str:
     return f'{100 * row.value:.2f}{spread} {str(note).translate(SUPERSCRIPT)}'
 
 
-def _about(frame: pd.DataFrame, both_kinds: list[str]) -> str:
+def _about(frame: pd.DataFrame) -> str:
     """One line on where the rows come from."""
     splits = sorted(set(frame['split']))
     hashes = frame.groupby('model')['config_hash'].nunique()
     text = f'Split{"s" if len(splits) > 1 else ""} {", ".join(map(str, splits))}. {made_with(frame)}'
+    gpu = on_gpu(frame)
+    both_kinds = [model for model in hashes.index if gpu[frame['model'] == model].nunique() > 1]
     if both_kinds:
         text += f' Costs of {", ".join(both_kinds)} are those on the GPU.'
     if mixed := list(hashes[hashes > 1].index):

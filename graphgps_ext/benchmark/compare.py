@@ -44,7 +44,7 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     Columns: `runs`; `mean` and `std` of the test metric over runs (population standard deviation, ddof 0, as
     in run/main.py); `val`, the mean validation metric; `rank` within the data set from 1; `p`, the p-value of
     the paired test against the best model (see :func:`paired_p`), and `pairs`, the number of runs in common
-    with it; of the costs the median over runs, of peaks the maximum.
+    with it; of the costs the median over runs, of peaks the maximum (see :func:`costed`).
 
     Args:
         frame: the tidy table.
@@ -55,7 +55,7 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
         row = {'dataset': dataset, 'model': model, 'metric': runs['metric'].iloc[0], 'runs': len(runs)}
         row |= {'mean': test.mean(), 'std': test.std(ddof=0), 'val': runs['val'].astype('Float64').mean()}
         for column in COSTS:
-            known = runs[column].dropna()
+            known = costed(runs)[column].dropna()
             how = 'max' if column.startswith('peak') else 'median'
             row[column] = float(known.agg(how)) if len(known) else math.nan
         rows.append(row)
@@ -65,6 +65,21 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     tests = [_against_best(frame, row.dataset, row.model, best[row.dataset]) for row in table.itertuples()]
     table['p'], table['pairs'] = zip(*tests, strict=True)
     return table
+
+
+def costed(runs: pd.DataFrame) -> pd.DataFrame:
+    """Of the runs of one model those whose costs count: the ones on a GPU, if there are any.
+
+    Args:
+        runs: rows of the tidy table.
+    """
+    gpu = on_gpu(runs)
+    return runs[gpu] if gpu.any() else runs
+
+
+def on_gpu(frame: pd.DataFrame) -> pd.Series:
+    """Whether each run was on a GPU."""
+    return frame['device'].astype('string').str.startswith('cuda').fillna(False).astype(bool)
 
 
 def _against_best(frame: pd.DataFrame, dataset: str, model: str, best: str) -> tuple[float, int]:

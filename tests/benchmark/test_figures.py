@@ -42,6 +42,19 @@ def test_gpu_memory_is_shown_where_every_model_ran_on_one(tmp_path: Path) -> Non
     assert axes.get_xlabel().startswith('GPU memory') and axes.get_xscale() == 'log'
 
 
+def test_costs_on_a_cpu_and_on_a_gpu_share_no_figure(tmp_path: Path) -> None:
+    for name in ('A', 'B'):
+        fake_runs.fake_result(tmp_path, name, [0.5], device='cuda:0', peak_gpu_mb=10.0)
+    fake_runs.fake_result(tmp_path, 'C', [0.6], device='cpu', peak_gpu_mb=0.0)
+    figures = make_figures(collect([tmp_path])[0])
+    shown = {}
+    for cost in ('memory', 'time', 'edges'):
+        axes = figures[f'actor-accuracy-{cost}'].axes[0]
+        texts = [child.get_text() for child in axes.get_children() if isinstance(child, Annotation)]
+        shown[cost] = sorted(texts)
+    assert shown == {'memory': ['A', 'B'], 'time': ['A', 'B'], 'edges': ['A', 'B', 'C']}
+
+
 def test_every_model_is_labelled_once_and_no_label_hides_another(frame: pd.DataFrame) -> None:
     for figure in make_figures(frame).values():
         texts = [child for child in figure.axes[0].get_children() if isinstance(child, Annotation)]

@@ -153,3 +153,14 @@ def test_all_files_are_written_and_none_is_left_half(tmp_path: Path, frame: pd.D
     }
     assert {'results.csv', 'table.md', 'table.tex', 'figures/actor-accuracy-time.png'} <= files
     assert not [name for name in files if 'tmp' in name]
+
+
+def test_costs_are_those_of_the_runs_on_a_gpu_where_there_are_any(tmp_path: Path) -> None:
+    gpu = {'device': 'cuda:0', 'seconds_per_epoch': 0.1, 'peak_gpu_mb': 50.0, 'peak_rss_mb': 2000.0}
+    cpu = {'device': 'cpu', 'seconds_per_epoch': 9.0, 'peak_gpu_mb': 0.0, 'peak_rss_mb': 3000.0}
+    fake_runs.fake_result(tmp_path / 'gpu', 'A', [0.5], **gpu)
+    fake_runs.fake_result(tmp_path / 'cpu', 'A', [0.7, 0.9], **cpu)
+    frame = pd.concat([collect([tmp_path / kind])[0] for kind in ('gpu', 'cpu')], ignore_index=True)
+    row = summarize(frame).iloc[0]
+    assert (row['runs'], row['mean']) == (3, pytest.approx(0.7))
+    assert (row['seconds_per_epoch'], row['peak_gpu_mb'], row['peak_rss_mb']) == (0.1, 50.0, 2000.0)
