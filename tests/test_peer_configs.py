@@ -60,7 +60,6 @@ PUBLISHED = {
     'tolokers-Polynormer': {'gnn.layers_mp': 7, 'gt.layers': 4, 'gt.n_heads': 16, 'gt.dim_hidden': 960},
     'cora-GCN': {'gnn.layers_mp': 2, 'gnn.dim_inner': 16, 'gnn.dropout': 0.5, 'optim.weight_decay': 5e-4},
     'cora-GATv2': {'gnn.att_heads': 8, 'gnn.dim_inner': 64, 'gnn.dropout': 0.6, 'optim.base_lr': 0.005},
-    'cora-SGFormer': {'gnn.layers_mp': 4, 'gt.layers': 1, 'gt.dim_hidden': 64, 'gt.graph_weight': 0.8},
 }
 
 
