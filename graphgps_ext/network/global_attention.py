@@ -192,7 +192,7 @@ def build_sgformer(dim_in: int, dim_out: int) -> PlainNetwork:
     """SGFormer (PyG's `SGFormer`): `gt.layers` of linear attention beside `gnn.layers_mp` of GCN.
 
     Wu et al., arXiv 2306.10759; the sum of both has `gt.graph_weight` for the GCN. PyG's GCN always has batch
-    norm, which the published setting of Cora has not: `gt.batch_norm False` takes it out.
+    norm; `gt.batch_norm False` takes it out, for graphs of few labels.
     """
     model = SGFormer(
         dim_in,
