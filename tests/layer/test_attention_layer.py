@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from dense_attention import EDGES, NUM_NODES, NUM_TYPES, csr, dense_attention, table
+from dense_attention import EDGES, NUM_NODES, csr, dense_attention, table
 from torch import Tensor
 
 from graphgps_ext.layer.attention import SparseAttention
@@ -20,16 +20,6 @@ def layer_of(heads: int = 2, **kwargs: object) -> SparseAttention:
     for parameter in layer.parameters():
         torch.nn.init.normal_(parameter)
     return layer
-
-
-@pytest.fixture
-def x() -> Tensor:
-    return torch.randn(NUM_NODES, WIDTH, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-
-
-@pytest.fixture
-def types() -> Tensor:
-    return torch.randn(NUM_TYPES, WIDTH, generator=torch.Generator().manual_seed(2), dtype=torch.float64)
 
 
 def gradients(layer: SparseAttention, out: Tensor, *inputs: Tensor) -> list[Tensor]:
