@@ -212,6 +212,12 @@ def _plain_network(cfg: CfgNode) -> list[str]:
         for key in ('gnn.layers_mp', 'gnn.dim_inner', 'gnn.att_heads')
         if get(cfg, key) < 1  # type: ignore[operator]
     ]
+    stages = ('stack', 'skipsum') if cfg.model.type == 'pyg_gatv2' else ('stack',)
+    if cfg.gnn.stage_type not in stages:
+        problems.append(
+            f'model.type {cfg.model.type} needs gnn.stage_type {" or ".join(stages)}, '
+            f'got {cfg.gnn.stage_type}'
+        )
     if cfg.prep.num_virt_node or cfg.prep.edge_attr:
         problems.append(
             f'model.type {cfg.model.type} sees node features and graph edges alone: it needs '

@@ -87,10 +87,12 @@ def build_graphsage(dim_in: int, dim_out: int) -> PlainNetwork:
 def build_gatv2(dim_in: int, dim_out: int) -> PlainNetwork:
     """GATv2 (PyG's `GAT(v2=True)`) with `gnn.att_heads` heads, averaged in the last layer (arXiv 2105.14491).
 
-    `gnn.dropout` drops attention weights, too.
+    `gnn.dropout` drops attention weights, too. `gnn.stage_type` skipsum adds a linear map of its input to
+    each layer.
     """
     refuse_unless_divisible('gnn.dim_inner', cfg.gnn.dim_inner, 'gnn.att_heads', cfg.gnn.att_heads)
-    model = GAT(**_sizes(dim_in, dim_out), v2=True, heads=cfg.gnn.att_heads)
+    residual = cfg.gnn.stage_type == 'skipsum'
+    model = GAT(**_sizes(dim_in, dim_out), v2=True, heads=cfg.gnn.att_heads, residual=residual)
     return EdgeListNetwork(model, input_dropout=cfg.gt.input_dropout)
 
 

@@ -195,6 +195,16 @@ def test_networks_of_pyg_may_see_random_parts(graphgym_cfg: CfgNode, model: str,
         ),
         (
             'full_graph',
+            {'model.type': 'pyg_gcn', 'gnn.stage_type': 'skipsum'},
+            'model.type pyg_gcn needs gnn.stage_type stack, got skipsum',
+        ),
+        (
+            'full_graph',
+            {'model.type': 'pyg_gatv2', 'gnn.stage_type': 'skipconcat'},
+            'model.type pyg_gatv2 needs gnn.stage_type stack or skipsum, got skipconcat',
+        ),
+        (
+            'full_graph',
             {'model.type': 'pyg_gcn', **RANDOM_PARTS, 'devices': 2},
             'devices needs to be 1 for a full batch or random parts, got 2: several devices share '
             'mini-batches (train.sampler and val.sampler spex_neighbor)',

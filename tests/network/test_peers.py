@@ -110,16 +110,16 @@ ZEROS = torch.zeros(SIDE**2, dtype=torch.long)
 # The network, keys, PyG's module of the same sizes, and how it is called.
 BARE: dict[str, tuple[str, dict[str, Any], Callable[[], nn.Module], Callable[..., Tensor]]] = {
     'GCN': ('pyg_gcn', {}, lambda: GCN(**SIZES, norm='batch_norm'), lambda m, x, e: m(x, e)),
-    'GCN without norm': ('pyg_gcn', {'batch_norm': False}, lambda: GCN(**SIZES), lambda m, x, e: m(x, e)),
+    'GCN without norm': ('pyg_gcn', {'gt.batch_norm': False}, lambda: GCN(**SIZES), lambda m, x, e: m(x, e)),
     'GraphSAGE with layer norm': (
         'pyg_graphsage',
-        {'batch_norm': False, 'layer_norm': True},
+        {'gt.batch_norm': False, 'gt.layer_norm': True},
         lambda: GraphSAGE(**SIZES, norm='layer_norm', norm_kwargs={'mode': 'node'}),
         lambda m, x, e: m(x, e),
     ),
     'GraphSAGE with graph norm': (
         'pyg_graphsage',
-        {'batch_norm': False, 'graph_norm': True},
+        {'gt.batch_norm': False, 'gt.graph_norm': True},
         lambda: GraphSAGE(**SIZES, norm='graph_norm'),
         lambda m, x, e: m(x, e),
     ),
@@ -129,18 +129,24 @@ BARE: dict[str, tuple[str, dict[str, Any], Callable[[], nn.Module], Callable[...
         lambda: GAT(**SIZES, norm='batch_norm', v2=True, heads=2),
         lambda m, x, e: m(x, e),
     ),
+    'GATv2 with skips': (
+        'pyg_gatv2',
+        {'gnn.stage_type': 'skipsum'},
+        lambda: GAT(**SIZES, norm='batch_norm', v2=True, heads=2, residual=True),
+        lambda m, x, e: m(x, e),
+    ),
     'MLP': ('pyg_mlp', {}, lambda: MLP(**SIZES), lambda m, x, e: m(x)),
     'LINKX': ('pyg_linkx', {}, lambda: LINKX(num_nodes=SIDE**2, **SIZES), lambda m, x, e: m(x, e)),
-    'GPS': ('pyg_gps', {'n_heads': 2}, _BareGPS, lambda m, x, e: m(x, e)),
+    'GPS': ('pyg_gps', {'gt.n_heads': 2}, _BareGPS, lambda m, x, e: m(x, e)),
     'GPS with Performer': (
         'pyg_gps',
-        {'n_heads': 2, 'attn_type': 'performer'},
+        {'gt.n_heads': 2, 'gt.attn_type': 'performer'},
         lambda: _BareGPS(**PERFORMER),
         lambda m, x, e: m(x, e),
     ),
     'SGFormer': (
         'pyg_sgformer',
-        {'n_heads': 2, 'graph_weight': 0.7},
+        {'gt.n_heads': 2, 'gt.graph_weight': 0.7},
         lambda: SGFormer(7, WIDTH, CLASSES, 2, 2, gnn_num_layers=2, graph_weight=0.7),
         lambda m, x, e: m(x, e, ZEROS),
     ),
@@ -151,7 +157,7 @@ BARE: dict[str, tuple[str, dict[str, Any], Callable[[], nn.Module], Callable[...
 def test_network_computes_what_the_bare_module_computes(small: CfgNode, case: str) -> None:
     name, keys, build, call = BARE[case]
     for key, value in keys.items():
-        small.gt[key] = value
+        small.merge_from_list([key, value])
     net, data = network(name), graph()
     bare = build()
     bare.load_state_dict(net.model.state_dict())
