@@ -15,7 +15,13 @@ from torch_geometric.nn.attention import PolynormerAttention
 from torch_geometric.nn.models import Polynormer, SGFormer
 from torch_geometric.utils import add_self_loops
 
-from graphgps_ext.network.plain import PlainNetwork, adjacency, norm_arguments, refuse_unless_divisible
+from graphgps_ext.network.plain import (
+    ConvolutionNetwork,
+    PlainNetwork,
+    adjacency,
+    norm_arguments,
+    refuse_unless_divisible,
+)
 
 
 @contextmanager
@@ -49,16 +55,17 @@ class GPS(nn.Module):
         super().__init__()
         self.lin_in = nn.Linear(in_channels, channels)
         self.layers = nn.ModuleList(
-            GPSConv(channels, GCNConv(channels, channels), **kwargs) for _ in range(num_layers)
+            GPSConv(channels, GCNConv(channels, channels, normalize=False), **kwargs)
+            for _ in range(num_layers)
         )
         self.lin_out = nn.Linear(channels, out_channels)
 
-    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        """[N, F] and [2, E] to [N, out_channels]."""
+    def forward(self, x: Tensor, edge_index: Tensor, edge_weight: Tensor | None) -> Tensor:
+        """[N, F] and what `normalized_adjacency` gives to [N, out_channels]."""
         x = self.lin_in(x)
         with without_fast_path():
             for layer in self.layers:
-                x = layer(x, edge_index)
+                x = layer(x, edge_index, edge_weight=edge_weight)
         return self.lin_out(x)
 
 
@@ -184,7 +191,7 @@ def build_gps(dim_in: int, dim_out: int) -> PlainNetwork:
         attn_kwargs=of_performer if performer else None,
         **norm_arguments(),
     )
-    return PlainNetwork(model, input_dropout=cfg.gt.input_dropout)
+    return ConvolutionNetwork(model, input_dropout=cfg.gt.input_dropout)
 
 
 @register_network('pyg_sgformer')

@@ -13,7 +13,13 @@ from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.register import register_network
 from torch_geometric.nn.models import GAT, GCN, LINKX, MLP, GraphSAGE
 
-from graphgps_ext.network.plain import EdgeListNetwork, PlainNetwork, norm_arguments, refuse_unless_divisible
+from graphgps_ext.network.plain import (
+    ConvolutionNetwork,
+    EdgeListNetwork,
+    PlainNetwork,
+    norm_arguments,
+    refuse_unless_divisible,
+)
 
 
 class ConvWithSkip(nn.Module):
@@ -74,7 +80,8 @@ def _sizes(dim_in: int, dim_out: int) -> dict[str, Any]:
 @register_network('pyg_gcn')
 def build_gcn(dim_in: int, dim_out: int) -> PlainNetwork:
     """GCN (PyG's `GCN`): `gnn.layers_mp` graph convolutions (Kipf & Welling, arXiv 1609.02907)."""
-    return PlainNetwork(GCN(**_sizes(dim_in, dim_out)), input_dropout=cfg.gt.input_dropout)
+    model = GCN(**_sizes(dim_in, dim_out), normalize=False)
+    return ConvolutionNetwork(model, input_dropout=cfg.gt.input_dropout)
 
 
 @register_network('pyg_graphsage')
@@ -102,8 +109,8 @@ def build_residual_gcn(dim_in: int, dim_out: int) -> PlainNetwork:
 
     Luo, Shi, Wu: "Classic GNNs are Strong Baselines", NeurIPS 2024 (arXiv 2406.08993).
     """
-    model = ResidualGCN(**_sizes(dim_in, dim_out), jk='last')
-    return PlainNetwork(model, input_dropout=cfg.gt.input_dropout)
+    model = ResidualGCN(**_sizes(dim_in, dim_out), jk='last', normalize=False)
+    return ConvolutionNetwork(model, input_dropout=cfg.gt.input_dropout)
 
 
 @register_network('pyg_mlp')
