@@ -86,12 +86,12 @@ class SparseTransformerBlock(nn.Module):
         *,
         temperature: float = 1.0,
         edge_embedding: Tensor | None = None,
-        local_edge_index: Tensor | None = None,
+        local_edges: tuple[Tensor | None, ...] | None = None,
         return_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
         """[M, d] to [N, d], and the attention weights if asked for.
 
-        `local_edge_index` is the local branch's (see :class:`LocalBranch`), the rest as in SparseAttention.
+        `local_edges` are the local branch's (see :class:`LocalBranch`), the rest as in SparseAttention.
         """
         z = self.norm_attention(x) if self.pre_norm else x
         h, weights = self.attention(
@@ -103,7 +103,7 @@ class SparseTransformerBlock(nn.Module):
             return_weights=return_weights,
         )
         if self.local is not None:
-            h = h + self.local(z, neighbors, local_edge_index)
+            h = h + self.local(z, neighbors, local_edges)
         if self.feed_forward is not None:
             h = self.dropout(h)
         if self.linear_skip is not None:

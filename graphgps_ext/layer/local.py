@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GATv2Conv, GCNConv, ResGatedGraphConv, SAGEConv
 
+from graphgps_ext.layer.adjacency import adjacency, normalized_adjacency
 from graphgps_ext.ops import InNeighbors, NeighborTable
 from graphgps_ext.transform.attention_graph import GRAPH
 
@@ -33,28 +34,49 @@ class LocalBranch(nn.Module):
                 f'a local branch needs one of {", ".join(LOCAL_GNN_TYPES)}, got {kind!r} '
                 f'(set gt.local_gnn_type)'
             )
-        self.of_sampled_edges = kind in OF_SAMPLED_EDGES
+        self.kind = kind
         self.conv: nn.Module
-        if kind == 'gat':
+        if kind == 'gcn':
+            self.conv = GCNConv(channels, channels, normalize=False)  # `edges` does it
+        elif kind == 'gat':
             self.conv = GATv2Conv(channels, channels // heads, heads)
         else:
-            convs = {'gcn': GCNConv, 'sage': SAGEConv, 'gatedgcn': ResGatedGraphConv}
-            self.conv = convs[kind](channels, channels)
+            self.conv = {'sage': SAGEConv, 'gatedgcn': ResGatedGraphConv}[kind](channels, channels)
 
-    def forward(self, x: Tensor, neighbors: InNeighbors | NeighborTable, edge_index: Tensor | None) -> Tensor:
+    def edges(self, edge_index: Tensor, x: Tensor) -> tuple[Tensor | None, ...]:
+        """What the convolution takes after `x`: the same in all layers, so it is made once for them.
+
+        Without the [E', d] of messages along a list of edges, gcn and sage take a fraction of its memory.
+
+        Args:
+            edge_index: [2, E'] int64 among all nodes, row 0 source, row 1 target.
+            x: [N, d], of any layer.
+        """
+        if self.kind == 'gcn':
+            return normalized_adjacency(edge_index, x)
+        return (adjacency(edge_index, x) if self.kind == 'sage' else edge_index,)
+
+    def forward(
+        self,
+        x: Tensor,
+        neighbors: InNeighbors | NeighborTable,
+        edges: tuple[Tensor | None, ...] | None = None,
+    ) -> Tensor:
         """[M, d] to [N, d], N = `neighbors.num_nodes` targets, which are the first rows of `x`.
 
         Args:
             x: [M, d].
             neighbors: the graph of the attention.
-            edge_index: [2, E'] int64, the graph's own edges among all nodes (then N = M); None = those edges
-                of `neighbors` that are of type `GRAPH`.
+            edges: of :meth:`edges`, those among all nodes (then N = M); None = those of `neighbors` that are
+                of type `GRAPH`.
         """
-        if edge_index is None:
+        if edges is None:
             edge_index = graph_edges(neighbors)
-        if not self.of_sampled_edges:
-            return self.conv(x, edge_index)
-        return self.conv((x, x[: neighbors.num_nodes]), edge_index)
+            sampled = isinstance(neighbors, NeighborTable) and self.kind in OF_SAMPLED_EDGES
+            edges = (edge_index,) if sampled else self.edges(edge_index, x)
+        if self.kind not in OF_SAMPLED_EDGES:
+            return self.conv(x, *edges)
+        return self.conv((x, x[: neighbors.num_nodes]), *edges)
 
 
 def graph_edges(neighbors: InNeighbors | NeighborTable) -> Tensor:

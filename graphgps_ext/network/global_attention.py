@@ -15,10 +15,10 @@ from torch_geometric.nn.attention import PolynormerAttention
 from torch_geometric.nn.models import Polynormer, SGFormer
 from torch_geometric.utils import add_self_loops
 
+from graphgps_ext.layer.adjacency import adjacency
 from graphgps_ext.network.plain import (
     ConvolutionNetwork,
     PlainNetwork,
-    adjacency,
     norm_arguments,
     refuse_unless_divisible,
 )

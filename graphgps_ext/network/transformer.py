@@ -18,6 +18,7 @@ from torch_geometric.graphgym.register import head_dict, register_network
 from torch_geometric.nn import JumpingKnowledge
 
 from graphgps_ext.layer.block import SparseTransformerBlock
+from graphgps_ext.layer.local import LocalBranch
 from graphgps_ext.layer.norm import allow_single_rows, build_norm
 from graphgps_ext.transform.batch import edge_attr_per_layer, layer_graphs
 
@@ -89,6 +90,9 @@ class SparseTransformer(nn.Module):
         x = batch.x
         graphs = layer_graphs(batch, len(self.layers))
         edge_attr = edge_attr_per_layer(batch, len(self.layers))
+        local, local_edges = self.layers[0].local, None
+        if isinstance(local, LocalBranch) and 'local_edge_index' in batch:
+            local_edges = local.edges(batch.local_edge_index, x)
         for layer, graph, edge_embedding in zip(self.layers, graphs, edge_attr, strict=True):
             x, weights = layer(
                 x,
@@ -96,7 +100,7 @@ class SparseTransformer(nn.Module):
                 batch.type_embedding,
                 temperature=self.temperature,
                 edge_embedding=edge_embedding,
-                local_edge_index=batch.local_edge_index if 'local_edge_index' in batch else None,
+                local_edges=local_edges,
                 return_weights=return_weights,
             )
             yield x, weights

@@ -37,7 +37,7 @@ def test_gcn_is_the_normalized_sum_with_self_loops(x: Tensor) -> None:
         adjacency[target, source] = 1
     scale = adjacency.sum(1).rsqrt()
     expected = scale[:, None] * adjacency * scale @ x @ local.conv.lin.weight.T + local.conv.bias
-    torch.testing.assert_close(local(x, csr(), None), expected)
+    torch.testing.assert_close(local(x, csr()), expected)
 
 
 @pytest.mark.parametrize('kind', LOCAL_GNN_TYPES)
@@ -45,16 +45,18 @@ def test_edges_that_are_given_are_used_instead_of_the_table(kind: str, x: Tensor
     local = branch(kind)
     empty = table()
     empty.neighbors[:] = -1
-    torch.testing.assert_close(local(x, empty, graph_edges(csr())), local(x, csr(), None))
-    assert not torch.allclose(local(x, empty, None), local(x, csr(), None))
+    given = local.edges(graph_edges(csr()), x)
+    torch.testing.assert_close(local(x, empty, given), local(x, csr()))
+    torch.testing.assert_close(local(x, empty, given), local(x, table()))  # a list of edges
+    assert not torch.allclose(local(x, empty), local(x, csr()))
 
 
 @pytest.mark.parametrize('kind', OF_SAMPLED_EDGES)
 def test_only_neighbours_and_the_node_itself_are_read(kind: str, x: Tensor) -> None:
-    clean = branch(kind)(x, table(), None)
+    clean = branch(kind)(x, table())
     changed = x.clone()
     changed[2] = 100.0  # no graph edge comes from node 2
-    out = branch(kind)(changed, table(), None)
+    out = branch(kind)(changed, table())
     others = [node for node in range(NUM_NODES) if node != 2]
     torch.testing.assert_close(out[others], clean[others])
     assert not torch.allclose(out[2], clean[2])
@@ -62,7 +64,7 @@ def test_only_neighbours_and_the_node_itself_are_read(kind: str, x: Tensor) -> N
 
 def test_heads_of_gat_share_the_width(x: Tensor) -> None:
     local = branch('gat', heads=2)
-    assert local.conv.heads == 2 and local(x, csr(), None).shape == (NUM_NODES, WIDTH)
+    assert local.conv.heads == 2 and local(x, csr()).shape == (NUM_NODES, WIDTH)
 
 
 def test_unknown_kind_is_refused() -> None:
