@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import logging
 import multiprocessing
@@ -12,6 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -60,6 +62,17 @@ OF_STAGE = {
 NOT_REPEATED = ('time_', 'eta', 'seconds_', 'waiting_share', 'peak_', 'scores', 'device_name', 'config_hash')
 
 Changes = Mapping[str, Any] | None
+
+
+def load_script(name: str) -> ModuleType:
+    """A script of run/ as a module."""
+    path = REPOSITORY / 'run' / f'{name}.py'
+    spec = importlib.util.spec_from_file_location(name, path)
+    assert spec is not None and spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module  # dataclasses look their module up
+    spec.loader.exec_module(module)
+    return module
 
 
 def arguments(stage: str, out_dir: Path, changes: Changes = None, *options: str) -> list[str]:

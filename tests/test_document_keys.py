@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.util
 import json
 import re
 import subprocess
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
+import runs
 from torch_geometric.graphgym.config import set_cfg
 from yacs.config import CfgNode
 
@@ -19,8 +18,6 @@ from graphgps_ext.config.group import ensure_group
 from graphgps_ext.loader.datasets import FORMATS
 from graphgps_ext.loader.datasets.ogb import OGB_NAMES
 from graphgps_ext.loader.datasets.pyg import PYG_NAMES
-
-REPOSITORY = Path(__file__).resolve().parent.parent
 
 # What a process finds new in GraphGym's registries, and in its cfg, after importing the package.
 WHAT_IS_NEW = """
@@ -39,17 +36,7 @@ print(json.dumps([sorted(registered() - before[0]), sorted(keys(cfg) - before[1]
 """
 
 
-def load_script() -> ModuleType:
-    path = REPOSITORY / 'run' / 'document_keys.py'
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-document_keys = load_script()
+document_keys = runs.load_script('document_keys')
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import importlib.util
 import sys
 from pathlib import Path
-from types import ModuleType
 from typing import Any
 
 import pandas as pd
 import pytest
+import runs
 
 from graphgps_ext.benchmark.collect import tidy, write_csv
 
-REPOSITORY = Path(__file__).resolve().parent.parent
 PAGE = (
     '# Results\n\n<!-- table:actor -->\n<!-- /table -->\n\nBetween.\n\n<!-- table:cora -->\n<!-- /table -->\n'
 )
@@ -43,17 +41,7 @@ RUN: dict[str, Any] = {
 ON_CPU = {'device': 'cpu', 'device_name': 'cpu, 2 threads', 'peak_gpu_mb': 0.0, 'seconds_per_epoch': 30.0}
 
 
-def load_script() -> ModuleType:
-    path = REPOSITORY / 'run' / 'document_results.py'
-    spec = importlib.util.spec_from_file_location(path.stem, path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[path.stem] = module  # dataclasses look their module up
-    spec.loader.exec_module(module)
-    return module
-
-
-document_results = load_script()
+document_results = runs.load_script('document_results')
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:

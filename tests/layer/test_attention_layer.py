@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import pytest
 import torch
+from blocks import WIDTH
 from dense_attention import EDGES, NUM_NODES, csr, dense_attention, table
 from torch import Tensor
 
 from graphgps_ext.layer.attention import SparseAttention
 from graphgps_ext.ops import NeighborTable
-
-WIDTH = 8
 
 
 def layer_of(heads: int = 2, **kwargs: object) -> SparseAttention:
