@@ -18,8 +18,9 @@ from torch_geometric.graphgym.register import head_dict, register_network
 from torch_geometric.nn import JumpingKnowledge
 
 from graphgps_ext.layer.block import SparseTransformerBlock
-from graphgps_ext.layer.local import LocalBranch
+from graphgps_ext.layer.local import LocalBranch, graph_edges
 from graphgps_ext.layer.norm import allow_single_rows, build_norm
+from graphgps_ext.ops import InNeighbors
 from graphgps_ext.transform.batch import edge_attr_per_layer, layer_graphs
 
 
@@ -91,8 +92,11 @@ class SparseTransformer(nn.Module):
         graphs = layer_graphs(batch, len(self.layers))
         edge_attr = edge_attr_per_layer(batch, len(self.layers))
         local, local_edges = self.layers[0].local, None
-        if isinstance(local, LocalBranch) and 'local_edge_index' in batch:
-            local_edges = local.edges(batch.local_edge_index, x)
+        if isinstance(local, LocalBranch):  # what all layers share is made once
+            if 'local_edge_index' in batch:
+                local_edges = local.edges(batch.local_edge_index, x)
+            elif isinstance(graphs[0], InNeighbors):
+                local_edges = local.edges(graph_edges(graphs[0]), x)
         for layer, graph, edge_embedding in zip(self.layers, graphs, edge_attr, strict=True):
             x, weights = layer(
                 x,
