@@ -1,8 +1,9 @@
 """Writes the tables of docs/results.md: python run/document_results.py [--check]
 
-What was measured is read from docs/results.csv, what others report from docs/published.csv. For each table
-the page has a line `<!-- table:<data set> -->` and a line `<!-- /table -->`; what is outside of them is left
-alone.
+What was measured is read from docs/results.csv (several seeds on one split) and docs/results-splits.csv (one
+seed on each of several splits), what others report from docs/published.csv. For each table the page has a
+line `<!-- table:<data set> -->`, or `<!-- table:splits/<data set> -->` for the second file, and a line
+`<!-- /table -->`; what is outside of them is left alone.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ REPOSITORY = Path(__file__).resolve().parent.parent
 PUBLISHED_COLUMNS = ['dataset', 'model', 'value', 'std', 'source', 'protocol', 'reason']
 END = '<!-- /table -->'
 BLOCK = re.compile(rf'<!-- table:(\S+) -->\n.*?{END}', re.DOTALL)
-NOTE = '<!-- Written by run/document_results.py from docs/results.csv and docs/published.csv: edit those. -->'
+SPLITS = 'splits/'  # before the name of a data set: the table is of results-splits.csv
 METRICS = {'auc': 'AUC'}  # others are shown as they are called
 OURS = ('Spexphormer', 'SpexphormerPlus')
 TOLERANCE = 1.0  # points below the published number from which on the page has to say what differs
@@ -40,11 +41,16 @@ class Table:
     unexplained: tuple[str, ...] = ()
 
 
-def page_datasets(page: str) -> list[str]:
-    """The data sets that a page has markers for.
+def results_file(table: str) -> str:
+    """The file of measured rows behind a table."""
+    return 'results-splits.csv' if table.startswith(SPLITS) else 'results.csv'
+
+
+def page_tables(page: str) -> list[str]:
+    """The tables that a page has markers for: `<data set>` or `splits/<data set>`.
 
     Raises:
-        ValueError: if the markers are not pairs, one for each data set.
+        ValueError: if the markers are not pairs, one for each table.
     """
     names: list[str] = BLOCK.findall(page)
     if not len(names) == page.count('<!-- table:') == page.count(END):
@@ -54,18 +60,22 @@ def page_datasets(page: str) -> list[str]:
     return names
 
 
-def read_results(path: Path, datasets: list[str]) -> pd.DataFrame:
-    """The measured rows.
+def read_results(folder: Path, tables: list[str]) -> dict[str, pd.DataFrame]:
+    """The measured rows of each table.
 
     Raises:
         ValueError: if there are rows that the page would not show or would count twice.
     """
-    frame, _ = read_csv(path)
-    if left_out := sorted(set(frame['dataset']) - set(datasets)):
-        raise ValueError(f'{path.name} has rows of {", ".join(left_out)}, for which the page has no markers')
-    if len(twice := frame[frame.duplicated(KEY)]):
-        raise ValueError(f'{path.name} needs one row for each run, got more of {_names(twice)}')
-    return frame
+    rows = {}
+    for file in sorted({results_file(table) for table in tables}):
+        frame, _ = read_csv(folder / file)
+        shown = {table.removeprefix(SPLITS): table for table in tables if results_file(table) == file}
+        if left_out := sorted(set(frame['dataset']) - set(shown)):
+            raise ValueError(f'{file} has rows of {", ".join(left_out)}, for which the page has no markers')
+        if len(twice := frame[frame.duplicated(KEY)]):
+            raise ValueError(f'{file} needs one row for each run, got more of {_names(twice)}')
+        rows |= {table: frame[frame['dataset'] == dataset] for dataset, table in shown.items()}
+    return rows
 
 
 def read_published(path: Path, datasets: list[str], models: list[str]) -> pd.DataFrame:
@@ -182,15 +192,22 @@ def _about(frame: pd.DataFrame) -> str:
     return text
 
 
-def with_tables(page: str, frame: pd.DataFrame, published: pd.DataFrame) -> tuple[str, list[str]]:
+def with_tables(
+    page: str, results: dict[str, pd.DataFrame], published: pd.DataFrame
+) -> tuple[str, list[str]]:
     """The page with current tables, and `dataset/model` of what has to say why it is below but does not."""
     unexplained: list[str] = []
 
     def block(match: re.Match[str]) -> str:
-        dataset = match[1]
-        table = dataset_table(*(rows[rows['dataset'] == dataset] for rows in (frame, published)))
-        unexplained.extend(f'{dataset}/{model}' for model in table.unexplained)
-        return f'<!-- table:{dataset} -->\n{NOTE}\n\n{table.text}\n\n{END}'
+        name = match[1]
+        others = published[published['dataset'] == name.removeprefix(SPLITS)]
+        table = dataset_table(results[name], others)
+        unexplained.extend(f'{name}/{model}' for model in table.unexplained)
+        note = (
+            f'<!-- Written by run/document_results.py from docs/{results_file(name)} and docs/published.csv: '
+            'edit those. -->'
+        )
+        return f'<!-- table:{name} -->\n{note}\n\n{table.text}\n\n{END}'
 
     return BLOCK.sub(block, page), unexplained
 
@@ -200,16 +217,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--check', action='store_true', help='write nothing; fail if the page is not current')
     parser.add_argument(
-        '--docs', type=Path, default=REPOSITORY / 'docs', help='the folder with the three files'
+        '--docs', type=Path, default=REPOSITORY / 'docs', help='the folder with the page and its data'
     )
     args = parser.parse_args()
     path = args.docs / 'results.md'
     old = path.read_text(encoding='utf-8')
     try:
-        datasets = page_datasets(old)
+        tables = page_tables(old)
+        datasets = list(dict.fromkeys(table.removeprefix(SPLITS) for table in tables))
         models = sorted(folder.name for folder in (REPOSITORY / 'configs').iterdir())
         published = read_published(args.docs / 'published.csv', datasets, models)
-        new, unexplained = with_tables(old, read_results(args.docs / 'results.csv', datasets), published)
+        new, unexplained = with_tables(old, read_results(args.docs, tables), published)
     except ValueError as error:
         sys.exit(f'error: {error}')
     problems = []

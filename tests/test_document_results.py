@@ -49,9 +49,9 @@ def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:
     document_results.main()
 
 
-def measure(docs: Path, *runs: dict[str, Any]) -> None:
-    """Writes runs as results.csv."""
-    write_csv(tidy(pd.DataFrame([RUN | one for one in runs])), docs / 'results.csv')
+def measure(docs: Path, *runs: dict[str, Any], file: str = 'results.csv') -> None:
+    """Writes runs as one of the files of results."""
+    write_csv(tidy(pd.DataFrame([RUN | one for one in runs])), docs / file)
 
 
 def of(model: str, *tests: float, **changes: Any) -> list[dict[str, Any]]:
@@ -125,6 +125,24 @@ def test_what_is_outside_of_the_markers_stays_and_a_data_set_without_runs_has_no
     run(monkeypatch, '--docs', docs)
     assert (docs / 'results.md').read_text(encoding='utf-8') == page
     run(monkeypatch, '--check', '--docs', docs)
+
+
+def test_a_table_over_splits_has_its_own_file_and_the_same_published_numbers(
+    docs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (docs / 'results.md').write_text(PAGE.replace('table:actor', 'table:splits/actor'), encoding='utf-8')
+    measure(docs, *of('GCN', 0.3, dataset='cora'))
+    splits = [run | {'split': run['seed'], 'seed': 0} for run in of('MLP', 0.50, 0.52)]
+    measure(docs, *splits, file='results-splits.csv')
+    run(monkeypatch, '--docs', docs)
+    page = (docs / 'results.md').read_text(encoding='utf-8')
+    over_splits, _, seeds = page.partition('Between.')
+    assert '| MLP ' in over_splits and '| 2 (2 splits) |' in over_splits and '−4.00' in over_splits
+    assert 'Splits 0, 1. Made with' in over_splits and 'docs/results-splits.csv' in over_splits
+    assert '| GCN ' in seeds and 'MLP' not in seeds and 'docs/results.csv' in seeds
+    measure(docs, *of('GCN', 0.3))  # of actor, whose only table is of the other file
+    with pytest.raises(SystemExit, match=r'^error: results\.csv has rows of actor'):
+        run(monkeypatch, '--check', '--docs', docs)
 
 
 @pytest.mark.parametrize(

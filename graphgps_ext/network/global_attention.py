@@ -222,8 +222,8 @@ def build_polynormer(dim_in: int, dim_out: int) -> PlainNetwork:
     """Polynormer (PyG's `Polynormer`): `gnn.layers_mp` of GAT, then `gt.layers` of linear attention.
 
     Deng et al., arXiv 2403.01232. `gt.dim_hidden` is the width of all heads together. The published code
-    learns β (here it is the fixed `gt.beta`), and goes back to the best local epoch when the global attention
-    joins after `gt.local_epochs`.
+    learns β (here it is the fixed `gt.beta`), has a linear map before the first layer and no batch norm, and
+    goes back to the best local epoch when the global attention joins after `gt.local_epochs`.
     """
     refuse_unless_divisible('gt.dim_hidden', cfg.gt.dim_hidden, 'gt.n_heads', cfg.gt.n_heads)
     model = SeveralHeadPolynormer(
