@@ -25,7 +25,23 @@ def adjacency(edge_index: Tensor, x: Tensor) -> Tensor:
         return edge_index
     source, target = edge_index
     is_sorted = bool((target * len(x) + source).diff().gt(0).all())
-    return _transposed_csr(edge_index, x.new_ones(source.numel()), len(x), is_sorted)
+    return _transposed_csr(edge_index, x.new_ones(source.numel()), (len(x), len(x)), is_sorted)
+
+
+def bipartite_adjacency(edge_index: Tensor, x: Tensor, num_targets: int) -> Tensor:
+    """The same for edges from rows of `x` to the first N of them, sorted by target: [N, M], sparse in CSR.
+
+    Sources of a target may come in any order, and more than once: a product asks for no more.
+
+    Args:
+        edge_index: [2, E].
+        x: [M, F].
+        num_targets: N.
+    """
+    if torch.is_autocast_enabled(x.device.type):
+        return edge_index
+    ones = x.new_ones(edge_index.shape[1])
+    return _transposed_csr(edge_index, ones, (num_targets, len(x)), is_coalesced=True)
 
 
 def normalized_adjacency(edge_index: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None]:
@@ -45,10 +61,10 @@ def normalized_adjacency(edge_index: Tensor, x: Tensor) -> tuple[Tensor, Tensor 
     edge_index, weight = gcn_norm(edge_index, num_nodes=len(x), dtype=x.dtype)
     if torch.is_autocast_enabled(x.device.type):
         return edge_index, weight
-    return _transposed_csr(edge_index, weight, len(x), is_coalesced=False), None
+    return _transposed_csr(edge_index, weight, (len(x), len(x)), is_coalesced=False), None
 
 
-def _transposed_csr(edge_index: Tensor, weight: Tensor, size: int, is_coalesced: bool) -> Tensor:
+def _transposed_csr(edge_index: Tensor, weight: Tensor, size: tuple[int, int], is_coalesced: bool) -> Tensor:
     with warnings.catch_warnings():
         warnings.filterwarnings('ignore', 'Sparse (CSR tensor support|invariant checks)')
         return to_torch_csr_tensor(edge_index.flip(0), weight, size=size, is_coalesced=is_coalesced)

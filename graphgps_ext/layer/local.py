@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GATv2Conv, GCNConv, ResGatedGraphConv, SAGEConv
 
-from graphgps_ext.layer.adjacency import adjacency, normalized_adjacency
+from graphgps_ext.layer.adjacency import adjacency, bipartite_adjacency, normalized_adjacency
 from graphgps_ext.ops import InNeighbors, NeighborTable
 from graphgps_ext.transform.attention_graph import GRAPH
 
@@ -72,15 +72,17 @@ class LocalBranch(nn.Module):
         """
         if edges is None:
             edge_index = graph_edges(neighbors)
-            sampled = isinstance(neighbors, NeighborTable) and self.kind in OF_SAMPLED_EDGES
-            edges = (edge_index,) if sampled else self.edges(edge_index, x)
+            if self.kind == 'sage':
+                edges = (bipartite_adjacency(edge_index, x, neighbors.num_nodes),)
+            else:
+                edges = self.edges(edge_index, x)
         if self.kind not in OF_SAMPLED_EDGES:
             return self.conv(x, *edges)
         return self.conv((x, x[: neighbors.num_nodes]), *edges)
 
 
 def graph_edges(neighbors: InNeighbors | NeighborTable) -> Tensor:
-    """[2, E'] int64, row 0 source, row 1 target: the edges of type `GRAPH`, without empty slots."""
+    """[2, E'] int64, row 0 source, row 1 target: the edges of type `GRAPH` by target, without empty slots."""
     if isinstance(neighbors, InNeighbors):
         return neighbors.edge_index()[:, neighbors.edge_type == GRAPH]
     target, slot = ((neighbors.edge_type == GRAPH) & (neighbors.neighbors >= 0)).nonzero(as_tuple=True)

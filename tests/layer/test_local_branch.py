@@ -8,6 +8,7 @@ from dense_attention import NUM_NODES, csr, table
 from torch import Tensor
 
 from graphgps_ext.layer.local import LOCAL_GNN_TYPES, OF_SAMPLED_EDGES, LocalBranch, graph_edges
+from graphgps_ext.ops import NeighborTable
 
 WIDTH = 4
 GRAPH_EDGES = {(5, 0), (0, 1), (3, 4), (1, 4)}  # (source, target) of the edges of type 0
@@ -47,7 +48,7 @@ def test_edges_that_are_given_are_used_instead_of_the_table(kind: str, x: Tensor
     empty.neighbors[:] = -1
     given = local.edges(graph_edges(csr()), x)
     torch.testing.assert_close(local(x, empty, given), local(x, csr()))
-    torch.testing.assert_close(local(x, empty, given), local(x, table()))  # a list of edges
+    torch.testing.assert_close(local(x, empty, given), local(x, table()))
     assert not torch.allclose(local(x, empty), local(x, csr()))
 
 
@@ -60,6 +61,23 @@ def test_only_neighbours_and_the_node_itself_are_read(kind: str, x: Tensor) -> N
     others = [node for node in range(NUM_NODES) if node != 2]
     torch.testing.assert_close(out[others], clean[others])
     assert not torch.allclose(out[2], clean[2])
+
+
+def test_sage_is_the_mean_over_the_slots_of_the_graph(x: Tensor) -> None:
+    x.requires_grad_()
+    local = branch('sage')
+    neighbors = torch.tensor([[5, 4, 5], [-1, 0, 2]], dtype=torch.int32)  # unsorted; 5 fills a slot once more
+    edge_type = torch.tensor([[0, 0, 0], [0, 0, 1]], dtype=torch.int8)
+    out = local(x, NeighborTable(neighbors, edge_type, NUM_NODES))
+    mean = torch.stack([(2 * x[5] + x[4]) / 3, x[0]])
+    expected = local.conv.lin_l(mean) + local.conv.lin_r(x[:2])
+    torch.testing.assert_close(out, expected)
+    weight = torch.randn_like(out)
+    of_out, of_expected = (torch.autograd.grad((y * weight).sum(), x)[0] for y in (out, expected))
+    torch.testing.assert_close(of_out, of_expected)
+    with torch.autocast('cpu', torch.bfloat16):
+        half = local(x, NeighborTable(neighbors, edge_type, NUM_NODES))
+    torch.testing.assert_close(half.float(), expected, rtol=0.05, atol=0.05)
 
 
 def test_heads_of_gat_share_the_width(x: Tensor) -> None:
