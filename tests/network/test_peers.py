@@ -19,7 +19,6 @@ from yacs.config import CfgNode
 
 from graphgps_ext.loader import load_graph
 from graphgps_ext.network import PlainNetwork
-from graphgps_ext.network.plain import adjacency, normalized_adjacency
 from graphgps_ext.transform.batch import plain_graph
 
 SIDE, WIDTH, CLASSES = 7, 8, 3
@@ -253,25 +252,6 @@ def test_order_of_the_edges_does_not_matter(small: CfgNode, name: str) -> None:
     shuffled = data.clone()
     shuffled.edge_index = data.edge_index[:, torch.randperm(data.num_edges)]
     torch.testing.assert_close(net(shuffled)[0], net(data)[0])
-
-
-def test_adjacency_has_a_row_for_each_target(small: CfgNode) -> None:
-    edge_index = torch.tensor([[3, 0, 2], [0, 1, 1]])
-    dense = adjacency(edge_index, torch.zeros(4, 1)).to_dense()
-    assert dense.nonzero().tolist() == [[0, 3], [1, 0], [1, 2]] and dense.sum() == 3
-    with torch.autocast('cpu', torch.bfloat16):
-        assert adjacency(edge_index, torch.zeros(4, 1)) is edge_index
-
-
-def test_normalized_adjacency_serves_a_convolution_that_does_not_normalize() -> None:
-    edge_index = torch.tensor([[3, 0, 2, 2], [0, 1, 1, 2]])  # directed, with a self-loop
-    x, conv, plain = torch.randn(4, 7), GCNConv(7, WIDTH), GCNConv(7, WIDTH, normalize=False)
-    plain.load_state_dict(conv.state_dict())
-    torch.testing.assert_close(plain(x, *normalized_adjacency(edge_index, x)), conv(x, edge_index))
-    with torch.autocast('cpu', torch.bfloat16):
-        edges, weight = normalized_adjacency(edge_index, x)
-        assert weight is not None
-        torch.testing.assert_close(plain(x, edges, weight), conv(x, edge_index))
 
 
 def test_plain_graph_has_the_graph_edges_in_both_directions_and_nothing_else(
