@@ -73,6 +73,9 @@ def fit(
         datamodule: batches.
         select_from: first epoch that may be chosen as the best.
         callbacks: of the recipe.
+
+    Raises:
+        FileNotFoundError: if a run that is taken up again has lost the checkpoint of its best epoch.
     """
     run_dir = Path(cfg.run_dir)
     folder = checkpoint_dir(run_dir)
@@ -113,7 +116,13 @@ def fit(
         if resume.is_file():
             logging.info(f'resuming from {resume}')
         trainer.fit(model, datamodule, ckpt_path=resume if resume.is_file() else None, weights_only=False)
-    checkpoint = torch.load(folder / 'best.ckpt', map_location='cpu', weights_only=False)
+    best_file = folder / 'best.ckpt'
+    if not best_file.is_file():
+        raise FileNotFoundError(
+            f'{best_file}, the best epoch by validation, is gone, and no epoch after the resume was better: '
+            f'delete {folder} to train again'
+        )
+    checkpoint = torch.load(best_file, map_location='cpu', weights_only=False)
     model.load_state_dict(checkpoint['state_dict'])
     model.best_epoch = checkpoint['epoch']
     return trainer

@@ -214,6 +214,23 @@ def test_interrupted_run_may_be_moved(
     assert runs.result(run_dir_of(tmp_path / 'there', stage)) == uninterrupted(stage, changes)
 
 
+def test_a_run_whose_best_checkpoint_was_deleted_says_so(tmp_path: Path) -> None:
+    changes = VARIANTS['every epoch']
+    runs.run('estimator', tmp_path, changes)
+    run_dir = run_dir_of(tmp_path, 'estimator')
+    for name in ('summary.json', 'ckpt/best.ckpt'):
+        (run_dir / name).unlink()
+    shutil.rmtree(run_dir / 'scores')
+    message = runs.refusal('estimator', tmp_path, changes)
+    assert message.startswith(
+        f'error: {run_dir / "ckpt" / "best.ckpt"}, the best epoch by validation, is gone'
+    )
+    assert message.endswith(f'delete {run_dir / "ckpt"} to train again')
+    shutil.rmtree(run_dir / 'ckpt')
+    runs.run('estimator', tmp_path, changes)
+    assert (run_dir / 'summary.json').is_file()
+
+
 def test_full_disk_while_scores_are_written(
     tmp_path: Path, uninterrupted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
