@@ -29,9 +29,10 @@ def adjacency(edge_index: Tensor, x: Tensor) -> Tensor:
 
 
 def bipartite_adjacency(edge_index: Tensor, x: Tensor, num_targets: int) -> Tensor:
-    """The same for edges from rows of `x` to the first N of them, sorted by target: [N, M], sparse in CSR.
+    """As :func:`adjacency`, for edges from rows of `x` to the first N of them: [N, M], sparse in CSR.
 
-    Sources of a target may come in any order, and more than once: a product asks for no more.
+    They have to come sorted by target; the sources of one may be in any order and repeat, since they are only
+    summed. Under autocast, too, the edges stay as they are.
 
     Args:
         edge_index: [2, E].
