@@ -46,6 +46,7 @@ ABLATIONS: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
 }
 # The full method does not anneal on Tolokers, and has no layer norm on Cora.
 WITHOUT = {('SpexphormerNoAnnealing', 'tolokers'), ('SpexphormerNoLayerNorm', 'cora')}
+AS_POLYNORMER = {'optim.scheduler': 'none', 'gt.batch_norm': False}
 # Settings that the text names as published: layers and width, of METHOD's comparison too.
 PUBLISHED = {
     'minesweeper-ResGCN': {
@@ -61,10 +62,23 @@ PUBLISHED = {
         'gt.layers': 3,
         'gt.n_heads': 8,
         'gt.dim_hidden': 512,
-        'optim.scheduler': 'none',
+        'gt.beta': -1.0,
         'optim.max_epoch': 2100,
+        **AS_POLYNORMER,
     },
-    'tolokers-Polynormer': {'gnn.layers_mp': 7, 'gt.layers': 4, 'gt.n_heads': 16, 'gt.dim_hidden': 960},
+    'tolokers-Polynormer': {
+        'gnn.layers_mp': 7,
+        'gt.layers': 4,
+        'gt.n_heads': 16,
+        'gt.dim_hidden': 960,
+        'gt.beta': 0.1,
+        'optim.max_epoch': 900,
+        **AS_POLYNORMER,
+    },
+    'photo-Polynormer': {'gnn.layers_mp': 7, 'gt.layers': 2, 'optim.max_epoch': 1200, **AS_POLYNORMER},
+    'computers-Polynormer': {'gnn.layers_mp': 5, 'gt.layers': 1, 'optim.max_epoch': 1200, **AS_POLYNORMER},
+    'cs-Polynormer': {'gnn.layers_mp': 5, 'gt.layers': 2, 'optim.max_epoch': 1600, **AS_POLYNORMER},
+    'physics-Polynormer': {'gnn.layers_mp': 5, 'gt.layers': 4, 'optim.max_epoch': 1600, **AS_POLYNORMER},
     'cora-GCN': {'gnn.layers_mp': 2, 'gnn.dim_inner': 16, 'gnn.dropout': 0.5, 'optim.weight_decay': 5e-4},
     'cora-GATv2': {'gnn.att_heads': 8, 'gnn.dim_inner': 64, 'gnn.dropout': 0.6, 'optim.base_lr': 0.005},
 }

@@ -108,6 +108,7 @@ def _registered(cfg: CfgNode) -> list[str]:
 
 
 def _ranges(cfg: CfgNode) -> list[str]:
+    weight = cfg.gt.graph_weight
     least = {
         'seed': 0,
         'num_workers': 0,
@@ -145,11 +146,8 @@ def _ranges(cfg: CfgNode) -> list[str]:
             for key in ('gt.dropout', 'gt.input_dropout', 'gnn.dropout')
             if not 0 <= get(cfg, key) < 1
         ]
-        + [
-            f'{key} needs to lie in [0, 1], got {get(cfg, key)}'
-            for key in ('gt.graph_weight', 'gt.beta')
-            if not 0 <= get(cfg, key) <= 1
-        ]
+        + ([f'gt.graph_weight needs to lie in [0, 1], got {weight}'] if not 0 <= weight <= 1 else [])
+        + ([f'gt.beta needs to be at most 1, got {cfg.gt.beta}'] if cfg.gt.beta > 1 else [])
     )
 
 

@@ -66,8 +66,10 @@ def gt_config(cfg: CfgNode) -> None:
     # Weight of the GCN in pyg_sgformer's sum; the attention has the rest.
     cfg.gt.graph_weight = 0.5
 
-    # β of pyg_polynormer: share of a layer's plain output beside its polynomial term.
-    cfg.gt.beta = 0.9
+    # Where the β of pyg_polynormer starts, the learned share of a layer's plain output beside its polynomial
+    # term, per layer and channel; if negative, β is a sigmoid that starts near a half.
+    cfg.gt.beta = -1.0
 
-    # Epochs in which pyg_polynormer trains its local attention alone, before the global one joins.
+    # Epochs in which pyg_polynormer trains its local attention alone; then the global one joins the best of
+    # them.
     cfg.gt.local_epochs = 0

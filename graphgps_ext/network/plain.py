@@ -79,3 +79,25 @@ def refuse_unless_divisible(width_key: str, width: int, heads_key: str, heads: i
         raise ValueError(
             f'{width_key} needs to be a multiple of {heads_key}, got {width} and {heads} (set {width_key})'
         )
+
+
+def num_classes(dim_out: int) -> int:
+    """Number of classes, two where GraphGym asks for one logit.
+
+    Raises:
+        ValueError: if a node has several labels.
+    """
+    if cfg.dataset.task_type != 'classification':
+        raise ValueError(
+            f'{cfg.model.type} needs dataset.task_type classification: it ends in a soft-max over classes, '
+            f'got {cfg.dataset.task_type}'
+        )
+    return 2 if dim_out == 1 else dim_out
+
+
+def class_logits(scores: Tensor) -> Tensor:
+    """What GraphGym asks for, of logits or log-probabilities of C classes [N, C]: they, or [N, 1] of two.
+
+    The logit of the second of two classes is the difference of theirs.
+    """
+    return scores.diff(dim=1) if scores.shape[1] == 2 else scores

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 import time
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,45 @@ class TemperatureSchedule(pl.Callback):
         )
 
 
-class EpochToNetwork(pl.Callback):
-    """Tells a network that trains in phases which epoch begins."""
+class PhasesOfNetwork(pl.Callback):
+    """Tells a network that trains in phases which epoch begins; a new phase goes on from the best one so far.
+
+    It takes the model and the optimizer's moments of that epoch; the learning rate stays. A copy of that
+    checkpoint is kept as `phase.ckpt`: a run killed soon after may find a best epoch of the new phase.
+    """
 
     def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
         """Before training and evaluation of this epoch."""
-        pl_module.model.start_epoch(trainer.current_epoch)
+        network, epoch = pl_module.model, trainer.current_epoch
+        if network.changes_phase(epoch):
+            self._return_to_best(trainer, pl_module)
+        network.start_epoch(epoch)
+
+    def on_fit_end(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        """Nothing goes back to that copy any more."""
+        if trainer.is_global_zero:
+            (Path(self._best(trainer).dirpath) / 'phase.ckpt').unlink(missing_ok=True)
+
+    def _best(self, trainer: pl.Trainer) -> Any:
+        return next(c for c in trainer.checkpoint_callbacks if c.monitor == SELECTION)
+
+    def _return_to_best(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
+        best = self._best(trainer)
+        if not math.isfinite(best.best_model_score):  # no epoch has been evaluated
+            return
+        folder = Path(best.dirpath)
+        kept = folder / 'phase.ckpt'
+        if trainer.is_global_zero and not kept.is_file():
+            temporary = folder / 'phase.ckpt.tmp'
+            shutil.copyfile(folder / 'best.ckpt', temporary)
+            temporary.replace(kept)
+        trainer.strategy.barrier()
+        checkpoint = torch.load(kept, map_location='cpu', weights_only=False)
+        pl_module.load_state_dict(checkpoint['state_dict'])
+        optimizer = trainer.optimizers[0]
+        rates = optimizer.state_dict()['param_groups']
+        optimizer.load_state_dict({**checkpoint['optimizer_states'][0], 'param_groups': rates})
+        logging.info(f'epoch {trainer.current_epoch}: on from epoch {checkpoint["epoch"]}, the best so far')
 
 
 class EpochRecord(pl.Callback):

@@ -20,7 +20,7 @@ from torch_geometric.graphgym.register import register_train
 from graphgps_ext import scores
 from graphgps_ext.loader.neighbor_loader import SamplingPlan
 from graphgps_ext.network.plain import PlainNetwork
-from graphgps_ext.train.callbacks import EpochToNetwork, TemperatureSchedule
+from graphgps_ext.train.callbacks import PhasesOfNetwork, TemperatureSchedule
 from graphgps_ext.train.datamodule import PartitionedData, SampledData, WholeGraphData
 from graphgps_ext.train.fit import fit, report
 from graphgps_ext.train.metrics import best_metric, num_outputs
@@ -58,8 +58,8 @@ def train_full_graph(data: Data, *, callbacks: tuple[pl.Callback, ...] = ()) -> 
     if isinstance(model.model, PlainNetwork):
         data = plain_graph(data)
     datamodule = PartitionedData(data) if cfg.train.sampler == 'random_node' else WholeGraphData(data)
-    if hasattr(model.model, 'start_epoch'):
-        callbacks = (*callbacks, EpochToNetwork())
+    if hasattr(model.model, 'changes_phase'):
+        callbacks = (*callbacks, PhasesOfNetwork())
     trainer = fit(model, datamodule, callbacks=callbacks)
     edges = num_edges(data)
     return report(model, datamodule, data, trainer, kept_share=100.0 if edges else 0.0, edges=edges)

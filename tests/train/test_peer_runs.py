@@ -18,6 +18,7 @@ from graphgps_ext.train.module import NodeClassifier
 PARTS = {'train.sampler': 'random_node', 'train.batch_size': 100, 'train.ckpt_period': 1}
 # A mine is independent of all that these two see: of what a node shows, and of who its neighbours are.
 BY_CHANCE = ('MLP', 'LINKX')
+CONFIG_NAME = 'minesweeper-grid-Polynormer'
 
 
 def test_each_model_learns_what_it_can_see(tmp_path: Path) -> None:
@@ -43,6 +44,81 @@ def test_polynormer_changes_its_phase_during_the_run(tmp_path: Path) -> None:
         state = torch.load(folder / '0' / 'ckpt' / 'last.ckpt', weights_only=False)['state_dict']
         phases.append(state['model._extra_state'])
     assert phases == [{'global': True}, {'global': False}]
+
+
+PHASES = {
+    'gt.batch_norm': False,
+    'gt.local_epochs': 6,
+    'train.ckpt_period': 6,
+    'optim.max_epoch': 12,
+    'optim.scheduler': 'none',
+}
+
+
+def test_polynormer_goes_on_from_its_best_local_epoch_when_the_global_attention_joins(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / CONFIG_NAME / '0' / 'ckpt'
+    step, seen = NodeClassifier.training_step, []
+
+    def compare_at_epoch_6(self: Any, batch: Data, *args: Any, **kwargs: Any) -> Any:
+        if self.trainer.current_epoch == 6:
+            best = torch.load(folder / 'best.ckpt', weights_only=False)
+            weights = {name: value for name, value in best['state_dict'].items() if 'extra' not in name}
+            own, moments = self.state_dict(), self.trainer.optimizers[0].state_dict()['state']
+            for name, value in weights.items():
+                torch.testing.assert_close(own[name], value, rtol=0, atol=0)
+            torch.testing.assert_close(moments, best['optimizer_states'][0]['state'], rtol=0, atol=0)
+            seen.append((best['epoch'], self.model.model._global))
+        return step(self, batch, *args, **kwargs)
+
+    monkeypatch.setattr(NodeClassifier, 'training_step', compare_at_epoch_6)
+    runs.run('Polynormer', tmp_path, {**PHASES, 'optim.base_lr': 1.0})
+    [(epoch, joined)] = seen
+    assert epoch < 5 and joined  # otherwise there was nothing to go back to
+    assert not (folder / 'phase.ckpt').exists()
+
+
+def test_polynormer_killed_in_its_second_phase_goes_back_to_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys = {**PHASES, 'seed': 7}  # whose best epoch is one of the second phase
+    whole = runs.run('Polynormer', tmp_path / 'whole', keys) / '7'
+    step = NodeClassifier.training_step
+
+    def fail_at_epoch_11(self: Any, batch: Data, *args: Any, **kwargs: Any) -> Any:
+        if self.trainer.current_epoch == 11:
+            raise InterruptedError
+        return step(self, batch, *args, **kwargs)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(NodeClassifier, 'training_step', fail_at_epoch_11)
+        with pytest.raises(InterruptedError):
+            runs.run('Polynormer', tmp_path / 'cut', keys)
+    checkpoints = tmp_path / 'cut' / CONFIG_NAME / '7' / 'ckpt'
+    epochs = {n: torch.load(checkpoints / f'{n}.ckpt', weights_only=False)['epoch'] for n in ('best', 'last')}
+    assert epochs['last'] == 5 and epochs['best'] > 5  # the best of the first phase is there no more
+    cut = runs.run('Polynormer', tmp_path / 'cut', keys) / '7'
+    assert runs.result(cut) == runs.result(whole)
+
+
+def test_polynormer_that_was_never_evaluated_goes_on_from_where_it_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    last, seen = tmp_path / CONFIG_NAME / '0' / 'ckpt' / 'last.ckpt', []
+    step = NodeClassifier.training_step
+
+    def compare_at_epoch_2(self: Any, batch: Data, *args: Any, **kwargs: Any) -> Any:
+        if self.trainer.current_epoch == 2:
+            before = torch.load(last, weights_only=False)
+            assert before['epoch'] == 1 and self.model.model._global
+            seen.append(torch.equal(self.model.model.betas.cpu(), before['state_dict']['model.model.betas']))
+        return step(self, batch, *args, **kwargs)
+
+    monkeypatch.setattr(NodeClassifier, 'training_step', compare_at_epoch_2)
+    keys = {'gt.local_epochs': 2, 'train.eval_period': 4, 'optim.max_epoch': 4, 'train.ckpt_period': 1}
+    runs.run('Polynormer', tmp_path, keys)
+    assert seen == [True]
 
 
 @pytest.mark.parametrize('evaluation', ['full_batch', 'random_node'])

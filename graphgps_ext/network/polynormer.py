@@ -1,0 +1,158 @@
+"""Polynormer as published, of PyG's parts, as a network for GraphGym."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+from torch_geometric.graphgym.config import cfg
+from torch_geometric.graphgym.register import register_network
+from torch_geometric.nn.attention import PolynormerAttention
+from torch_geometric.nn.models import Polynormer
+from torch_geometric.utils import add_self_loops
+
+from graphgps_ext.network.plain import PlainNetwork, class_logits, num_classes, refuse_unless_divisible
+
+
+class PublishedPolynormer(Polynormer):
+    """PyG's Polynormer with what the published code has and PyG 2.8 does not.
+
+    That is a linear map and dropout before the first layer, a β of each layer and channel that is learned,
+    biases of keys and values, one output map for all layers of global attention, and a global attention as
+    wide as all heads (PyG's has the width of one, and fails with more). Batch norm, which PyG's has after
+    each convolution, is not in the published code.
+
+    Args:
+        in_channels: F.
+        channels: d, of all heads together; a multiple of `heads`.
+        out_channels: number of classes.
+        local_layers: of GAT.
+        global_layers: of linear attention.
+        heads: H.
+        dropout: after the first map and in each local layer.
+        global_dropout: after each global layer.
+        batch_norm: after each convolution.
+        beta: where β starts; if negative, β is the sigmoid of what is learned, which starts near 0.
+
+    Source: Deng et al., arXiv 2403.01232, section 3, and the code published with it.
+    """
+
+    def __init__(
+        self,
+        in_channels: int,
+        channels: int,
+        out_channels: int,
+        *,
+        local_layers: int,
+        global_layers: int,
+        heads: int,
+        dropout: float,
+        global_dropout: float,
+        batch_norm: bool,
+        beta: float,
+    ) -> None:
+        super().__init__(
+            channels,
+            channels // heads,
+            out_channels,
+            local_layers=local_layers,
+            global_layers=0,
+            dropout=dropout,
+            heads=heads,
+            beta=beta,
+            post_bn=batch_norm,
+            local_attn=True,
+        )
+        self.lin_in = nn.Linear(in_channels, channels)
+        lin_out = nn.Linear(channels, channels)
+        for _ in range(global_layers):
+            attention = PolynormerAttention(
+                channels, heads, channels // heads, qkv_bias=True, dropout=global_dropout
+            )
+            attention.lin_out = lin_out
+            self.global_attn.append(attention)
+        self.betas = nn.Parameter(torch.full((local_layers + global_layers, channels), beta))
+        if beta < 0:
+            nn.init.xavier_normal_(self.betas)
+
+    def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:  # type: ignore[override]
+        """[N, F] and [2, E] with self-loops to logits [N, out_channels]."""
+        betas = self.betas.sigmoid() if self.beta < 0 else self.betas
+        x = functional.dropout(self.lin_in(x), self.dropout, self.training)
+        x_local = torch.zeros((), device=x.device)
+        for i, conv in enumerate(self.local_convs):
+            h = self.h_lins[i](x).relu()
+            x = conv(x, edge_index) + self.lins[i](x)
+            if self.post_bn:
+                x = self.post_bns[i](x)
+            x = functional.dropout(x.relu(), self.dropout, self.training)
+            x = (1 - betas[i]) * self.lns[i](h * x) + betas[i] * x
+            x_local = x_local + x
+        if not self._global:
+            return self.pred_local(x_local)
+        x = self.ln(x_local)[None]  # of one graph
+        for attention, beta in zip(self.global_attn, betas[len(self.local_convs) :], strict=True):
+            attention.beta = beta
+            x = attention(x)
+        return self.pred_global(x[0])
+
+
+class PolynormerNetwork(PlainNetwork):
+    """Polynormer, which trains its local part alone for some epochs before the global one joins.
+
+    Its local attention has no self-loops of its own: they are added to the edges, as in the published code.
+
+    Args:
+        model: the model.
+        local_epochs: how many.
+        input_dropout: probability of dropping an input feature.
+    """
+
+    def __init__(self, model: PublishedPolynormer, *, local_epochs: int, input_dropout: float) -> None:
+        super().__init__(model, input_dropout=input_dropout)
+        self.local_epochs = local_epochs
+        self.start_epoch(0)
+
+    def changes_phase(self, epoch: int) -> bool:
+        """Whether the global attention joins a trained local one in this epoch."""
+        return epoch == self.local_epochs > 0
+
+    def start_epoch(self, epoch: int) -> None:
+        """Says which epoch begins; the recipe calls it."""
+        self.model._global = epoch >= self.local_epochs  # type: ignore[assignment]
+
+    def predict(self, x: Tensor, edge_index: Tensor) -> Tensor:
+        """[N, F] and [2, E] to logits [N, dim_out]."""
+        return class_logits(self.model(x, add_self_loops(edge_index, num_nodes=len(x))[0]))
+
+    def get_extra_state(self) -> dict[str, bool]:
+        """The phase belongs to the checkpoint: the best epoch is evaluated as it was trained."""
+        return {'global': bool(self.model._global)}
+
+    def set_extra_state(self, state: dict[str, bool]) -> None:
+        """Restores the phase of a checkpoint."""
+        self.model._global = state['global']  # type: ignore[assignment]
+
+
+@register_network('pyg_polynormer')
+def build_polynormer(dim_in: int, dim_out: int) -> PlainNetwork:
+    """Polynormer of PyG's parts: `gnn.layers_mp` of GAT, then `gt.layers` of linear attention.
+
+    Deng et al., arXiv 2403.01232. `gt.dim_hidden` is the width of all heads together. The global attention
+    joins after `gt.local_epochs`, then training goes on from the best epoch so far. As published it has no
+    batch norm (`gt.batch_norm False`).
+    """
+    refuse_unless_divisible('gt.dim_hidden', cfg.gt.dim_hidden, 'gt.n_heads', cfg.gt.n_heads)
+    model = PublishedPolynormer(
+        dim_in,
+        cfg.gt.dim_hidden,
+        num_classes(dim_out),
+        local_layers=cfg.gnn.layers_mp,
+        global_layers=cfg.gt.layers,
+        heads=cfg.gt.n_heads,
+        dropout=cfg.gnn.dropout,
+        global_dropout=cfg.gt.dropout,
+        batch_norm=cfg.gt.batch_norm,
+        beta=cfg.gt.beta,
+    )
+    return PolynormerNetwork(model, local_epochs=cfg.gt.local_epochs, input_dropout=cfg.gt.input_dropout)
