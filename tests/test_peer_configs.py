@@ -46,7 +46,8 @@ ABLATIONS: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
 }
 # The full method does not anneal on Tolokers, and has no layer norm on Cora.
 WITHOUT = {('SpexphormerNoAnnealing', 'tolokers'), ('SpexphormerNoLayerNorm', 'cora')}
-AS_POLYNORMER = {'optim.scheduler': 'none', 'gt.batch_norm': False}
+CONSTANT = {'optim.scheduler': 'none'}
+AS_POLYNORMER = {'gt.batch_norm': False, **CONSTANT}
 # Settings that the text names as published: layers and width, of METHOD's comparison too.
 PUBLISHED = {
     'minesweeper-ResGCN': {
@@ -54,9 +55,18 @@ PUBLISHED = {
         'gnn.dim_inner': 64,
         'gnn.dropout': 0.2,
         'optim.base_lr': 0.01,
+        'optim.max_epoch': 2000,
+        **CONSTANT,
     },
     'tolokers-ResGCN': {'gnn.layers_mp': 7, 'gnn.dim_inner': 256},
-    'photo-ResGCN': {'gnn.layers_mp': 6, 'gnn.dim_inner': 256, 'gnn.dropout': 0.5, 'gt.layer_norm': True},
+    'photo-ResGCN': {
+        'gnn.layers_mp': 6,
+        'gnn.dim_inner': 256,
+        'gnn.dropout': 0.5,
+        'gt.layer_norm': True,
+        'optim.max_epoch': 1000,
+        **CONSTANT,
+    },
     'minesweeper-Polynormer': {
         'gnn.layers_mp': 10,
         'gt.layers': 3,
