@@ -94,6 +94,7 @@ class PublishedPolynormer(Polynormer):
         for attention, beta in zip(self.global_attn, betas[len(self.local_convs) :], strict=True):
             attention.beta = beta
             x = attention(x)
+            attention.beta = self.beta  # a tensor with a history would forbid copies of the module
         return self.pred_global(x[0])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -233,6 +234,12 @@ def test_several_heads_work_here_and_fail_in_pyg(small: CfgNode) -> None:
     small.gt.n_heads = 2
     net = network('pyg_polynormer')
     assert net.model._global and net(data)[0].isfinite().all()
+
+
+def test_a_network_that_has_computed_can_be_copied(small: CfgNode) -> None:
+    net, data = network('pyg_polynormer'), graph()
+    expected = net(data)[0]
+    torch.testing.assert_close(copy.deepcopy(net)(data)[0], expected)
 
 
 @pytest.mark.parametrize('beta', [-1.0, 0.3])
