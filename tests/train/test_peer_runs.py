@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,21 @@ PARTS = {'train.sampler': 'random_node', 'train.batch_size': 100, 'train.ckpt_pe
 # A mine is independent of all that these two see: of what a node shows, and of who its neighbours are.
 BY_CHANCE = ('MLP', 'LINKX')
 CONFIG_NAME = 'minesweeper-grid-Polynormer'
+
+
+@contextmanager
+def interrupted_at(epoch: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A run in this block is interrupted in its training step of that epoch."""
+    step = NodeClassifier.training_step
+
+    def fail(self: Any, batch: Data, *args: Any, **kwargs: Any) -> Any:
+        if self.trainer.current_epoch == epoch:
+            raise InterruptedError
+        return step(self, batch, *args, **kwargs)
+
+    with monkeypatch.context() as patch, pytest.raises(InterruptedError):
+        patch.setattr(NodeClassifier, 'training_step', fail)
+        yield
 
 
 def test_each_model_learns_what_it_can_see(tmp_path: Path) -> None:
@@ -84,17 +101,8 @@ def test_polynormer_killed_in_its_second_phase_goes_back_to_the_first(
 ) -> None:
     keys = {**PHASES, 'seed': 7}  # whose best epoch is one of the second phase
     whole = runs.run('Polynormer', tmp_path / 'whole', keys) / '7'
-    step = NodeClassifier.training_step
-
-    def fail_at_epoch_11(self: Any, batch: Data, *args: Any, **kwargs: Any) -> Any:
-        if self.trainer.current_epoch == 11:
-            raise InterruptedError
-        return step(self, batch, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(NodeClassifier, 'training_step', fail_at_epoch_11)
-        with pytest.raises(InterruptedError):
-            runs.run('Polynormer', tmp_path / 'cut', keys)
+    with interrupted_at(11, monkeypatch):
+        runs.run('Polynormer', tmp_path / 'cut', keys)
     checkpoints = tmp_path / 'cut' / CONFIG_NAME / '7' / 'ckpt'
     epochs = {n: torch.load(checkpoints / f'{n}.ckpt', weights_only=False)['epoch'] for n in ('best', 'last')}
     assert epochs['last'] == 5 and epochs['best'] > 5  # the best of the first phase is there no more
@@ -127,17 +135,8 @@ def test_interrupted_run_on_random_parts_ends_as_if_it_had_not_been(
 ) -> None:
     keys = {**PARTS, 'val.sampler': evaluation, 'gnn.dropout': 0.5}
     whole = runs.run('ResGCN', tmp_path / 'whole', keys) / '0'
-    step = NodeClassifier.training_step
-
-    def fail_at_epoch_2(self: Any, batch: Data, *args: Any, **kwargs: Any) -> Any:
-        if self.trainer.current_epoch == 2:
-            raise InterruptedError
-        return step(self, batch, *args, **kwargs)
-
-    with monkeypatch.context() as patch:
-        patch.setattr(NodeClassifier, 'training_step', fail_at_epoch_2)
-        with pytest.raises(InterruptedError):
-            runs.run('ResGCN', tmp_path / 'cut', keys)
+    with interrupted_at(2, monkeypatch):
+        runs.run('ResGCN', tmp_path / 'cut', keys)
     cut = runs.run('ResGCN', tmp_path / 'cut', keys) / '0'
     assert runs.result(cut) == runs.result(whole)
 
