@@ -108,7 +108,6 @@ def _registered(cfg: CfgNode) -> list[str]:
 
 
 def _ranges(cfg: CfgNode) -> list[str]:
-    weight = cfg.gt.graph_weight
     least = {
         'seed': 0,
         'num_workers': 0,
@@ -125,6 +124,7 @@ def _ranges(cfg: CfgNode) -> list[str]:
         'posenc_LapPE.eigen.max_freqs': 1,
         'posenc_RWSE.walk_length': 1,
         'gt.local_epochs': 0,
+        'gt.graph_weight': 0,
         'prep.exp_deg': 1,
         'prep.num_virt_node': 0,
         'dataset.grid_side': 2,
@@ -134,20 +134,23 @@ def _ranges(cfg: CfgNode) -> list[str]:
         'spex.temperature_hold': 0,
         'spex.logit_clamp': 0,
     }
-    problems = [
-        f'{key} needs at least {low}, got {get(cfg, key)}'
-        for key, low in least.items()
-        if get(cfg, key) < low
-    ]
+    most = {'gt.graph_weight': 1, 'gt.beta': 1}
     return (
-        problems
+        [
+            f'{key} needs at least {low}, got {get(cfg, key)}'
+            for key, low in least.items()
+            if get(cfg, key) < low
+        ]
+        + [
+            f'{key} needs at most {high}, got {get(cfg, key)}'
+            for key, high in most.items()
+            if get(cfg, key) > high
+        ]
         + [
             f'{key} needs to lie in [0, 1), got {get(cfg, key)}'
             for key in ('gt.dropout', 'gt.input_dropout', 'gnn.dropout')
             if not 0 <= get(cfg, key) < 1
         ]
-        + ([f'gt.graph_weight needs to lie in [0, 1], got {weight}'] if not 0 <= weight <= 1 else [])
-        + ([f'gt.beta needs to be at most 1, got {cfg.gt.beta}'] if cfg.gt.beta > 1 else [])
     )
 
 

@@ -56,6 +56,21 @@ class TemperatureSchedule(pl.Callback):
         )
 
 
+def best_checkpoint(folder: Path) -> Path:
+    """The checkpoint of the best epoch by validation, in the folder of a run's checkpoints.
+
+    Raises:
+        FileNotFoundError: if a run that was taken up again has lost it.
+    """
+    path = folder / 'best.ckpt'
+    if not path.is_file():
+        raise FileNotFoundError(
+            f'{path}, the best epoch by validation, is gone, and no epoch after the resume was better: '
+            f'delete {folder} to train again'
+        )
+    return path
+
+
 class PhasesOfNetwork(pl.Callback):
     """Tells a network that trains in phases which epoch begins; a new phase goes on from the best one so far.
 
@@ -86,7 +101,7 @@ class PhasesOfNetwork(pl.Callback):
         kept = folder / 'phase.ckpt'
         if trainer.is_global_zero and not kept.is_file():
             temporary = folder / 'phase.ckpt.tmp'
-            shutil.copyfile(folder / 'best.ckpt', temporary)
+            shutil.copyfile(best_checkpoint(folder), temporary)
             temporary.replace(kept)
         trainer.strategy.barrier()
         checkpoint = torch.load(kept, map_location='cpu', weights_only=False)

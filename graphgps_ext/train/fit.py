@@ -16,7 +16,7 @@ from torch_geometric.graphgym.logger import set_printing
 from torch_geometric.graphgym.utils.comp_budget import params_count
 
 from graphgps_ext.train.board import log_config, log_result
-from graphgps_ext.train.callbacks import SELECTION, BatchSeed, EpochRecord
+from graphgps_ext.train.callbacks import SELECTION, BatchSeed, EpochRecord, best_checkpoint
 from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
 from graphgps_ext.train.metrics import best_metric, build_metrics, probabilities, targets
 from graphgps_ext.train.module import SPLITS, NodeClassifier
@@ -116,13 +116,7 @@ def fit(
         if resume.is_file():
             logging.info(f'resuming from {resume}')
         trainer.fit(model, datamodule, ckpt_path=resume if resume.is_file() else None, weights_only=False)
-    best_file = folder / 'best.ckpt'
-    if not best_file.is_file():
-        raise FileNotFoundError(
-            f'{best_file}, the best epoch by validation, is gone, and no epoch after the resume was better: '
-            f'delete {folder} to train again'
-        )
-    checkpoint = torch.load(best_file, map_location='cpu', weights_only=False)
+    checkpoint = torch.load(best_checkpoint(folder), map_location='cpu', weights_only=False)
     model.load_state_dict(checkpoint['state_dict'])
     model.best_epoch = checkpoint['epoch']
     return trainer

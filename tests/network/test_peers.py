@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from plain_networks import CLASSES, SIDE, WIDTH, ZEROS, graph, network
 from torch import Tensor, nn
-from torch_geometric.data import Data
 from torch_geometric.graphgym.register import network_dict
 from torch_geometric.nn import GCNConv, GPSConv
-from torch_geometric.nn.models import GAT, GCN, LINKX, MLP, GraphSAGE, Polynormer, SGFormer
+from torch_geometric.nn.models import GAT, GCN, LINKX, MLP, GraphSAGE, SGFormer
 from torch_geometric.utils import add_self_loops
 from yacs.config import CfgNode
 
@@ -22,40 +21,11 @@ from graphgps_ext.loader import load_graph
 from graphgps_ext.network import PlainNetwork
 from graphgps_ext.transform.batch import plain_graph
 
-SIDE, WIDTH, CLASSES = 7, 8, 3
 NETWORKS = [
     'pyg_gcn', 'pyg_graphsage', 'pyg_gatv2', 'pyg_residual_gcn', 'pyg_mlp', 'pyg_linkx', 'pyg_gps',
     'pyg_sgformer', 'pyg_polynormer',
 ]  # fmt: skip
 BINARY = ['pyg_sgformer', 'pyg_polynormer']  # PyG's end in a soft-max
-
-
-@pytest.fixture
-def small(graphgym_cfg: CfgNode) -> CfgNode:
-    """Networks of two layers and a grid of 49 nodes."""
-    c = graphgym_cfg
-    c.dataset.format, c.dataset.name, c.dataset.grid_side = 'grid', 'minesweeper', SIDE
-    c.dataset.split_mode, c.dataset.split = 'random', [0.5, 0.25, 0.25]
-    c.prep.exp = c.prep.add_self_loops = False
-    c.gnn.layers_mp, c.gnn.dim_inner, c.gnn.att_heads, c.gnn.dropout = 2, WIDTH, 2, 0.3
-    c.gt.layers, c.gt.dim_hidden, c.gt.n_heads, c.gt.dropout = 2, WIDTH, 1, 0.3
-    c.share.num_nodes = SIDE**2
-    return c
-
-
-def graph() -> Data:
-    data = load_graph('grid', 'minesweeper', '')
-    assert data is not None
-    return plain_graph(data)
-
-
-def network(name: str, dim_out: int = CLASSES) -> Any:
-    """A network in evaluation mode whose batch norms have seen something."""
-    torch.manual_seed(0)
-    net = network_dict[name](dim_in=7, dim_out=dim_out)
-    with torch.no_grad():
-        net.train()(graph())
-    return net.eval()
 
 
 @pytest.mark.parametrize('name', NETWORKS)
@@ -105,7 +75,6 @@ class _BareGPS(nn.Module):
 
 SIZES: dict[str, Any] = dict(in_channels=7, hidden_channels=WIDTH, out_channels=CLASSES, num_layers=2)
 PERFORMER = {'attn_type': 'performer', 'attn_kwargs': {'head_channels': WIDTH // 2}}
-ZEROS = torch.zeros(SIDE**2, dtype=torch.long)
 # The network, keys, PyG's module of the same sizes, and how it is called.
 BARE: dict[str, tuple[str, dict[str, Any], Callable[[], nn.Module], Callable[..., Tensor]]] = {
     'GCN': ('pyg_gcn', {}, lambda: GCN(**SIZES, norm='batch_norm'), lambda m, x, e: m(x, e)),
@@ -172,100 +141,6 @@ def test_sgformer_without_norm_is_that_of_pyg_with_norms_that_do_nothing(small: 
     missing, unexpected = bare.load_state_dict(net.model.state_dict(), strict=False)
     assert not unexpected and all('graph_conv.bns' in name for name in missing)
     torch.testing.assert_close(net(data)[0], bare.eval()(data.x, data.edge_index, ZEROS))
-
-
-@pytest.mark.parametrize(
-    ('heads', 'joined', 'batch_norm'), [(1, False, True), (1, True, True), (1, True, False), (2, False, True)]
-)
-def test_polynormer_is_that_of_pyg_behind_a_linear_map(
-    small: CfgNode, heads: int, joined: bool, batch_norm: bool
-) -> None:
-    small.gt.n_heads, small.gt.beta, small.gt.batch_norm = heads, 0.3, batch_norm
-    net, data = network('pyg_polynormer'), graph()
-    bare = Polynormer(
-        WIDTH, WIDTH // heads, CLASSES,
-        local_layers=2, heads=heads, qk_shared=True, local_attn=True, post_bn=batch_norm, beta=0.3,
-    )  # fmt: skip
-    for attention in net.model.global_attn:  # what PyG's has not, and starts with here
-        nn.init.zeros_(attention.k.bias)
-        nn.init.zeros_(attention.v.bias)
-    state = {k: v for k, v in net.model.state_dict().items() if 'lin_in' not in k and k != 'betas'}
-    if heads > 1:  # PyG's global attention has the width of one
-        state = {k: v for k, v in state.items() if 'global_attn' not in k}
-    missing, _ = bare.load_state_dict(state, strict=False)
-    assert all('lin_in' in name or (heads > 1 and 'global_attn' in name) for name in missing)
-    net.model._global = bare._global = joined
-    with_loops, _ = add_self_loops(data.edge_index)
-    expected = bare.eval()(net.model.lin_in(data.x), with_loops, ZEROS)
-    torch.testing.assert_close(net(data)[0].log_softmax(1), expected)
-
-
-@pytest.mark.parametrize('beta', [-1.0, 0.3])
-def test_polynormer_worked_by_hand(small: CfgNode, beta: float) -> None:
-    small.gt.n_heads, small.gt.beta, small.gt.batch_norm = 2, beta, False
-    net, data = network('pyg_polynormer'), graph()
-    m, share = net.model, torch.rand(4, WIDTH)
-    m.betas.data = share.logit() if beta < 0 else share
-    loops, _ = add_self_loops(data.edge_index)
-    x, summed = m.lin_in(data.x), torch.zeros(SIDE**2, WIDTH)
-    for layer in range(2):
-        plain = torch.relu(m.local_convs[layer](x, loops) + m.lins[layer](x))
-        product = m.lns[layer](torch.relu(m.h_lins[layer](x)) * plain)
-        x = (1 - share[layer]) * product + share[layer] * plain
-        summed = summed + x
-    x = m.ln(summed)
-    for attention, added in zip(m.global_attn, share[2:], strict=True):
-        key, value = attention.k(x).sigmoid(), attention.v(x)
-        head = torch.arange(WIDTH) % 2  # the channels of a head alternate with those of the other
-        mixed = torch.empty_like(x)
-        for h in range(2):
-            weight = key[:, head == h] @ key[:, head == h].T
-            mixed[:, head == h] = (weight / weight.sum(1, keepdim=True)) @ value[:, head == h]
-        product = attention.lns(mixed) * (attention.h_lins(x) + added)
-        x = torch.relu(m.global_attn[0].lin_out(product))
-    torch.testing.assert_close(net(data)[0], m.pred_global(x), rtol=1e-4, atol=1e-5)
-
-
-def test_several_heads_work_here_and_fail_in_pyg(small: CfgNode) -> None:
-    bare, data = Polynormer(7, 4, CLASSES, heads=2), graph()
-    bare._global = True
-    with pytest.raises(RuntimeError, match='mat1 and mat2 shapes cannot be multiplied'):
-        bare(data.x, data.edge_index, ZEROS)
-    small.gt.n_heads = 2
-    net = network('pyg_polynormer')
-    assert net.model._global and net(data)[0].isfinite().all()
-
-
-def test_a_network_that_has_computed_can_be_copied(small: CfgNode) -> None:
-    net, data = network('pyg_polynormer'), graph()
-    expected = net(data)[0]
-    torch.testing.assert_close(copy.deepcopy(net)(data)[0], expected)
-
-
-@pytest.mark.parametrize('beta', [-1.0, 0.3])
-def test_beta_of_polynormer_starts_where_it_is_said(small: CfgNode, beta: float) -> None:
-    small.gt.beta = beta
-    model = network_dict['pyg_polynormer'](dim_in=7, dim_out=CLASSES).model
-    assert model.betas.shape == (4, WIDTH)
-    if beta < 0:
-        assert model.betas.std() > 0.05 and model.betas.abs().max() < 2
-    else:
-        assert (model.betas == 0.3).all()
-
-
-def test_polynormer_starts_local_and_its_phase_belongs_to_the_checkpoint(small: CfgNode) -> None:
-    small.gt.local_epochs = 2
-    net, data = network_dict['pyg_polynormer'](dim_in=7, dim_out=CLASSES), graph()
-    phases = []
-    for epoch in range(4):
-        net.start_epoch(epoch)
-        phases.append(net.model._global)
-    assert phases == [False, False, True, True]
-    other = network('pyg_polynormer')
-    other.start_epoch(0)
-    other.load_state_dict(net.state_dict())
-    torch.testing.assert_close(other.eval()(data)[0], net.eval()(data)[0])
-    assert other.model._global
 
 
 @pytest.mark.parametrize('name', BINARY)
