@@ -18,7 +18,7 @@ from graphgps_ext.analysis.compare import ALL_EDGES
 from graphgps_ext.analysis.measure import Measures
 from graphgps_ext.analysis.spread import over_runs
 from graphgps_ext.analysis.summarize import select
-from graphgps_ext.array_files import new_folder
+from graphgps_ext.files import new_folder
 
 _DPI = 150
 FORMULAS = (

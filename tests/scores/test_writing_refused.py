@@ -13,7 +13,7 @@ import pytest
 import torch
 from toy_store import BAD_VALUES
 
-from graphgps_ext import array_files, scores
+from graphgps_ext import files, scores
 
 
 @pytest.mark.parametrize('value, message', BAD_VALUES)
@@ -61,7 +61,7 @@ def test_a_full_disk_leaves_what_was_there_before(
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
         real(descriptor)
 
-    monkeypatch.setattr(array_files.os, 'fsync', full)
+    monkeypatch.setattr(files.os, 'fsync', full)
     message = r'were not written \(the disk is full\): .*scores needs 142 bytes; .* another out_dir'
     with pytest.raises(OSError, match=message) as error:
         scores.save(path, graph, layers[::-1], replace(manifest, epoch=1), overwrite=True)
@@ -75,7 +75,7 @@ def test_a_full_disk_leaves_what_was_there_before(
 @pytest.mark.skipif(not Path('/dev/full').exists(), reason='needs /dev/full')
 def test_a_write_that_finds_no_space_fails_with_enospc():
     with pytest.raises(OSError) as error:
-        array_files.write_array(Path('/dev/full'), np.zeros(1 << 20))
+        files.write_array(Path('/dev/full'), np.zeros(1 << 20))
     assert error.value.errno == errno.ENOSPC
 
 
@@ -94,13 +94,13 @@ def test_a_killed_process_leaves_no_scores_and_the_next_one_clears_up(tmp_path, 
 import os, signal, sys
 from pathlib import Path
 import numpy as np
-import array_files  # alone: the whole package takes seconds to import
-with array_files.new_folder(Path(sys.argv[1])) as folder:
-    array_files.write_array(folder / 'indptr.npy', np.zeros(3))
+import files  # alone: the whole package takes seconds to import
+with files.new_folder(Path(sys.argv[1])) as folder:
+    files.write_array(folder / 'indptr.npy', np.zeros(3))
     os.kill(os.getpid(), signal.SIGKILL)
 """
     path = tmp_path / 'scores'
-    folder = Path(array_files.__file__).parent
+    folder = Path(files.__file__).parent
     result = subprocess.run([sys.executable, '-c', code, str(path)], cwd=folder, check=False)
     assert result.returncode == -signal.SIGKILL
     assert os.listdir(tmp_path) == ['.scores.partial']

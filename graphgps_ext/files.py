@@ -1,4 +1,4 @@
-"""Arrays as plain NumPy files in a folder which appears whole or not at all. No pickle."""
+"""Files and folders that appear whole or not at all; arrays in them are plain NumPy files, without pickle."""
 
 from __future__ import annotations
 
@@ -11,6 +11,22 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
+
+
+@contextmanager
+def written(path: Path) -> Iterator[Path]:
+    """Give a path to write to, which is renamed to `path` on success and removed on any failure.
+
+    It lies beside `path`, so that the rename is atomic, and has its suffix. Its name holds the number of the
+    process: several may write one file, of which the last stays.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
+    try:
+        yield temporary
+        os.replace(temporary, path)
+    finally:
+        temporary.unlink(missing_ok=True)
 
 
 @contextmanager
