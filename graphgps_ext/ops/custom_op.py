@@ -10,6 +10,7 @@ from torch import Tensor
 
 from graphgps_ext.ops.inputs import AttentionInputs
 from graphgps_ext.ops.neighbors import OutNeighbors
+from graphgps_ext.ops.transpose import transpose as make_transpose
 
 
 def _backend(name: str) -> ModuleType:
@@ -79,10 +80,17 @@ def fused_attention_backward(
     implementation: str,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of query, key, value, type_scale, type_bias and edge_bias (flat; empty unless wanted)."""
-    transpose = None
-    if out_indptr is not None and out_target is not None and out_edge_type is not None:
-        if edge_bias is None or out_edge_id is not None:
-            transpose = OutNeighbors(out_indptr, out_target, out_edge_type, out_edge_id)
+    with_edge_id = edge_bias is not None
+    if (
+        out_indptr is None
+        or out_target is None
+        or out_edge_type is None
+        or (with_edge_id and out_edge_id is None)
+    ):
+        sizes = key.shape[0], type_scale.shape[0]
+        transpose = make_transpose(indptr, source, edge_type, *sizes, with_edge_id=with_edge_id)
+    else:
+        transpose = OutNeighbors(out_indptr, out_target, out_edge_type, out_edge_id)
     inputs = AttentionInputs(
         query, key, value, type_scale, type_bias, edge_bias, indptr, source, edge_type,
         temperature, logit_clamp,
