@@ -83,6 +83,14 @@ def test_standard_split_is_the_column_of_the_index(grid: CfgNode, tmp_path: Path
     assert data.test_mask.nonzero().flatten().tolist() == [6, 7]
 
 
+def test_planetoid_split_chooses_among_the_own_splits(grid: CfgNode, real_datasets: Path) -> None:
+    grid.dataset.split_mode = 'standard'
+    for key, expected in {'public': [140, 500, 1000], 'geom-gcn': [1192, 796, 497]}.items():
+        grid.dataset.planetoid_split = key
+        data = load_graph('PyG-Planetoid', 'cora', str(real_datasets))
+        assert data is not None and sizes(data) == expected
+
+
 def test_attention_graph_follows_the_keys(grid: CfgNode) -> None:
     num_nodes, num_grid_edges = SIDE * SIDE, 2 * (2 * SIDE * (SIDE - 1) + 2 * (SIDE - 1) ** 2)
     counts = attention_graph_of(load(grid)).edge_type.bincount().tolist()
