@@ -11,8 +11,8 @@ from torch_geometric.graphgym.config import cfg
 
 import graphgps_ext  # noqa: F401
 from graphgps_ext.analysis import Run, find_runs
-from graphgps_ext.config.check import ConfigError
 from graphgps_ext.config.load import load_config
+from graphgps_ext.errors import ConfigError
 
 _OURS = ('gt.dim_hidden', 'gnn.dim_inner', 'prep.exp', 'out_dir')
 _EXPANDER = {'expander': True, 'no-expander': False}

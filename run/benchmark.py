@@ -13,12 +13,12 @@ from pathlib import Path
 from graphgps_ext.benchmark.compare import run_count
 from graphgps_ext.benchmark.configs import SUFFIXES, Config, find_files, read_configs
 from graphgps_ext.benchmark.devices import Device, places
-from graphgps_ext.benchmark.errors import BenchmarkError
 from graphgps_ext.benchmark.execute import Outcome, execute
 from graphgps_ext.benchmark.grid import read_grid
 from graphgps_ext.benchmark.plan import Run, finished_runs, plan_runs, shard, write_configs
 from graphgps_ext.benchmark.progress import Progress
 from graphgps_ext.benchmark.write import check_older, write_results
+from graphgps_ext.errors import UserError as BenchmarkError
 
 EXAMPLES = """
   python run/benchmark.py configs/*/minesweeper-grid*.yaml --repeat 2

@@ -19,8 +19,8 @@ from torch_geometric.graphgym.imports import pl
 from torch_geometric.graphgym.register import train_dict
 
 import graphgps_ext
-from graphgps_ext.config.check import ConfigError
 from graphgps_ext.config.load import load_config
+from graphgps_ext.errors import ConfigError
 from graphgps_ext.loader import load_graph
 from graphgps_ext.loader.datasets import FORMATS
 from graphgps_ext.train.memory import reset_peak

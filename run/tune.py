@@ -38,8 +38,8 @@ from torch_geometric.graphgym.imports import pl
 from tune_config import pairs, words, write_config
 from tune_space import Settings, read_space
 
-from graphgps_ext.config.check import ConfigError
 from graphgps_ext.config.load import load_config
+from graphgps_ext.errors import ConfigError
 from graphgps_ext.sampling import stream_key
 from graphgps_ext.train.callbacks import SELECTION
 from graphgps_ext.train.results import PLACE_KEYS, flat_config, hyper_parameters

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from graphgps_ext.benchmark.errors import BenchmarkError
+from graphgps_ext.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -50,10 +50,10 @@ def places(text: str, jobs: int) -> list[Device]:
         jobs: number of processes, dealt to the devices in turn; 0: one for each device.
 
     Raises:
-        BenchmarkError: for a device that is not there, or a negative number of jobs.
+        ConfigError: for a device that is not there, or a negative number of jobs.
     """
     if jobs < 0:
-        raise BenchmarkError(f'--jobs needs to be at least 1, got {jobs}')
+        raise ConfigError(f'--jobs needs to be at least 1, got {jobs}')
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if text == 'auto':
         text = 'cuda' if count else 'cpu'
@@ -62,9 +62,9 @@ def places(text: str, jobs: int) -> list[Device]:
     names = text.split(',')
     known = ('cpu', *(f'cuda:{i}' for i in range(count)))
     if unknown := [name for name in names if name not in known]:
-        raise BenchmarkError(f'--devices needs some of {", ".join(known)}, got {", ".join(unknown)}')
+        raise ConfigError(f'--devices needs some of {", ".join(known)}, got {", ".join(unknown)}')
     if len({*names}) < len(names):
-        raise BenchmarkError(f'--devices needs different names, got {text} (several runs on one: --jobs)')
+        raise ConfigError(f'--devices needs different names, got {text} (several runs on one: --jobs)')
     jobs = jobs or len(names)
     # Runs side by side share the cores; a run alone takes what its config says.
     threads = None if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)

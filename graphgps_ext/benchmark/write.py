@@ -7,9 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from graphgps_ext.benchmark.collect import collect, read_csv, write_csv, write_parquet
-from graphgps_ext.benchmark.errors import BenchmarkError
 from graphgps_ext.benchmark.figures import write_figures
 from graphgps_ext.benchmark.table import latex, markdown
+from graphgps_ext.errors import DataError
 
 CSV = 'results.csv'
 
@@ -18,7 +18,7 @@ def check_older(out: Path) -> None:
     """Refuses, before anything runs, a `results.csv` to which rows cannot be added.
 
     Raises:
-        BenchmarkError: naming the columns that it lacks.
+        DataError: naming the columns that it lacks.
     """
     if (out / CSV).is_file():
         read_csv(out / CSV)
@@ -37,13 +37,13 @@ def write_results(places: Sequence[Path], out: Path) -> tuple[str, list[str]]:
         The tables in Markdown, and what a user should know.
 
     Raises:
-        BenchmarkError: if there is no finished run.
+        DataError: if there is no finished run.
     """
     older = [out / CSV] if (out / CSV).is_file() else []
     frame, notes = collect([*older, *places])
     if not len(frame):
         said = ''.join(f'\n  {note}' for note in notes)
-        raise BenchmarkError(
+        raise DataError(
             f'no results to tabulate in {", ".join(map(str, places))}: no run there is finished{said}'
         )
     out.mkdir(parents=True, exist_ok=True)

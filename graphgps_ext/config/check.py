@@ -8,6 +8,7 @@ from typing import Any
 from torch_geometric.graphgym import register
 from yacs.config import CfgNode
 
+from graphgps_ext.errors import ConfigError
 from graphgps_ext.layer.local import LOCAL_GNN_TYPES, OF_SAMPLED_EDGES
 from graphgps_ext.transform.features import NORMALIZATIONS
 
@@ -40,10 +41,6 @@ REGISTERED = {
     'optim.optimizer': 'optimizer_dict',
     'optim.scheduler': 'scheduler_dict',
 }
-
-
-class ConfigError(ValueError):
-    """The config cannot be run; the message lists everything that is wrong with it."""
 
 
 def get(cfg: CfgNode, key: str) -> Any:

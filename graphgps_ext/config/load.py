@@ -12,7 +12,8 @@ from torch_geometric.graphgym.config import assert_cfg, set_cfg
 from yacs.config import CfgNode
 
 from graphgps_ext.config import GROUPS
-from graphgps_ext.config.check import ConfigError, check_config, get
+from graphgps_ext.config.check import check_config, get
+from graphgps_ext.errors import ConfigError
 
 
 def load_config(cfg: CfgNode, path: str | Path, overrides: Sequence[str] = ()) -> None:

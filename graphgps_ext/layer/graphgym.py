@@ -11,6 +11,7 @@ from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.models.layer import LayerConfig
 from torch_geometric.graphgym.register import register_layer
 
+from graphgps_ext.errors import ConfigError
 from graphgps_ext.layer.block import SparseTransformerBlock
 from graphgps_ext.transform.batch import attention_graph_of
 
@@ -26,7 +27,7 @@ class WholeGraphLayer(nn.Module):
     def __init__(self, layer_config: LayerConfig, **kwargs: Any) -> None:
         super().__init__()
         if layer_config.dim_in != layer_config.dim_out:
-            raise ValueError(
+            raise ConfigError(
                 f'a sparse transformer layer keeps its width, got dim_in {layer_config.dim_in} and dim_out '
                 f'{layer_config.dim_out} (set gnn.dim_inner, gnn.layers_pre_mp or gnn.stage_type)'
             )

@@ -21,6 +21,8 @@ import yaml
 from torch_geometric.graphgym.config import set_cfg
 from yacs.config import CfgNode
 
+from graphgps_ext.errors import OtherResultsError
+
 SPLITS = ('train', 'val', 'test')
 
 # Keys that may differ between a run and its continuation: where it runs, or what the data say, not what it
@@ -135,7 +137,7 @@ def is_finished(cfg: CfgNode) -> bool:
     changed = _changed_keys(cfg)
     if changed and not cfg.train.overwrite:
         listed = '\n'.join(changed)
-        raise FileExistsError(
+        raise OtherResultsError(
             f'{cfg.run_dir} holds results of another config:\n{listed}\n'
             f'Set out_dir to another folder, or train.overwrite True to delete them.'
         )

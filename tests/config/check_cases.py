@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 from yacs.config import CfgNode
 
-from graphgps_ext.config.check import ConfigError, check_config
+from graphgps_ext.config.check import check_config
+from graphgps_ext.errors import ConfigError
 
 
 def choose(cfg: CfgNode, mode: str) -> CfgNode:

@@ -6,7 +6,8 @@ import pytest
 from check_cases import choose, problems_of, set_keys
 from yacs.config import CfgNode
 
-from graphgps_ext.config.check import CHOICES, REGISTERED, ConfigError, check_config
+from graphgps_ext.config.check import CHOICES, REGISTERED, check_config
+from graphgps_ext.errors import ConfigError
 
 
 @pytest.mark.parametrize('mode', ['full_graph', 'spexphormer_estimator', 'spexphormer'])

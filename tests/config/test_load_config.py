@@ -9,9 +9,9 @@ from torch_geometric.graphgym.register import config_dict
 from yacs.config import CfgNode
 
 from graphgps_ext.config import GROUPS
-from graphgps_ext.config.check import ConfigError
 from graphgps_ext.config.gt import gt_config
 from graphgps_ext.config.load import load_config
+from graphgps_ext.errors import ConfigError
 
 VALID = """
 dataset:
