@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from graphgps_ext.benchmark.execute import TIMING
 from graphgps_ext.benchmark.names import Name, name_of_result
 from graphgps_ext.benchmark.plan import RECORD
 from graphgps_ext.errors import DataError, MissingFileError
+from graphgps_ext.files import written
 from graphgps_ext.train.results import SPLITS, config_hash, flatten
 
 KEY = ['dataset', 'model', 'split', 'seed']
@@ -195,10 +195,8 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Writes the table whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    frame.to_csv(temporary, index=False)
-    os.replace(temporary, path)
+    with written(path) as temporary:
+        frame.to_csv(temporary, index=False)
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> str | None:
@@ -207,7 +205,6 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> str | None:
         import pyarrow  # noqa: F401
     except ImportError:
         return f'{path} was not written, it needs pyarrow: pip install "graphgps_ext[benchmark]"'
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    frame.to_parquet(temporary, index=False)
-    os.replace(temporary, path)
+    with written(path) as temporary:
+        frame.to_parquet(temporary, index=False)
     return None

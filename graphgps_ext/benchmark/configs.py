@@ -12,6 +12,7 @@ from yacs.config import CfgNode
 from graphgps_ext.benchmark.grid import Setting, label
 from graphgps_ext.benchmark.names import Name, name_of
 from graphgps_ext.config.load import load_config
+from graphgps_ext.config.shipped import like, shipped
 from graphgps_ext.errors import ConfigError
 
 SPACES = 'search'  # folder of search spaces, which are no configs
@@ -40,7 +41,7 @@ class Config:
 
 
 def find_files(arguments: Sequence[str]) -> list[Path]:
-    """The config files that files, folders and patterns name, each once.
+    """The config files that files, folders and patterns name, here or among the shipped ones, each once.
 
     Raises:
         ConfigError: naming every argument that names none.
@@ -48,13 +49,13 @@ def find_files(arguments: Sequence[str]) -> list[Path]:
     found: dict[Path, Path] = {}
     missing = []
     for argument in arguments:
-        path = Path(argument)
+        path = next((p for p in (Path(argument), shipped(argument)) if p.exists()), Path(argument))
         if path.is_dir():
             files = sorted(f for f in path.rglob('*') if f.suffix in SUFFIXES and f.parent.name != SPACES)
         else:
-            files = [path] if path.is_file() else sorted(map(Path, glob.glob(argument)))
+            files = [path] if path.is_file() else _matching(argument)
         if not files:
-            missing.append(f'  {argument}{": a folder without *.yaml" if path.is_dir() else ""}')
+            missing.append(f'  {argument}{": a folder without *.yaml" if path.is_dir() else like(argument)}')
         for file in files:
             found.setdefault(file.resolve(), file)
     if missing:
@@ -62,6 +63,11 @@ def find_files(arguments: Sequence[str]) -> list[Path]:
     if not found:
         raise ConfigError('a benchmark needs config files or folders of them, got none')
     return list(found.values())
+
+
+def _matching(pattern: str) -> list[Path]:
+    found = glob.glob(pattern) or glob.glob(str(shipped(pattern)))
+    return sorted(map(Path, found))
 
 
 def resolve(path: Path, overrides: Sequence[str]) -> CfgNode:

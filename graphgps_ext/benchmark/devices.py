@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -24,22 +23,17 @@ class Device:
     threads: int | None = None
 
     def overrides(self) -> list[str]:
-        """What run/main.py is told."""
+        """What the run is told."""
         told = ['accelerator', 'cpu' if self.name == 'cpu' else 'cuda', 'devices', '1']
         return told if self.threads is None else [*told, 'num_threads', str(self.threads)]
 
-    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """The variables of the run: it sees its own GPU only, and keeps to its threads."""
-        variables = dict(base)
+    def environment(self) -> dict[str, str]:
+        """The variables of the run: it sees its own GPU only."""
         if self.name == 'cpu':
-            variables['CUDA_VISIBLE_DEVICES'] = ''
-        else:
-            index = int(self.name.partition(':')[2])
-            visible = [part for part in base.get('CUDA_VISIBLE_DEVICES', '').split(',') if part]
-            variables['CUDA_VISIBLE_DEVICES'] = visible[index] if visible else str(index)
-        if self.threads is not None:
-            variables.setdefault('OMP_NUM_THREADS', str(self.threads))
-        return variables
+            return {'CUDA_VISIBLE_DEVICES': ''}
+        index = int(self.name.partition(':')[2])
+        visible = [part for part in os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',') if part]
+        return {'CUDA_VISIBLE_DEVICES': visible[index] if visible else str(index)}
 
 
 def places(text: str, jobs: int) -> list[Device]:

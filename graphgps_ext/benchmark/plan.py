@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from yacs.config import CfgNode
 
 from graphgps_ext.benchmark.configs import Config
 from graphgps_ext.benchmark.splits import own_split, splits_of
 from graphgps_ext.config.check import get
+from graphgps_ext.config.write import write_config
 from graphgps_ext.errors import ConfigError, OtherResultsError
 from graphgps_ext.train.results import is_finished, write_json
 
@@ -21,7 +20,7 @@ RECORD = 'benchmark.json'  # in a config's result folder: under which name it st
 
 @dataclass(frozen=True)
 class Run:
-    """One process of run/main.py.
+    """One process that trains.
 
     Args:
         config: what is trained.
@@ -58,7 +57,7 @@ class Run:
         return [str(part) for pair in pairs.items() for part in pair]
 
     def cfg(self, out: Path) -> CfgNode:
-        """Its resolved config, as run/main.py makes it."""
+        """Its resolved config, as the run makes it."""
         cfg = self.config.cfg.clone()
         cfg.seed, cfg.run_multiple_splits = self.seed, []
         if self.choose_split:
@@ -176,28 +175,16 @@ def finished_runs(runs: Sequence[Run], out: Path) -> set[str]:
 
 
 def config_file(config: Config, out: Path) -> Path:
-    """Where :func:`write_configs` puts the config that run/main.py reads; its stem is the model."""
+    """Where :func:`write_configs` puts the config that a run reads; its stem is the model."""
     return out / 'configs' / config.name.dataset / f'{config.name.model}.yaml'
 
 
 def write_configs(runs: Sequence[Run], out: Path) -> None:
     """Writes each config with its overrides, and under which name it stands in the tables."""
     for config in {str(run.config.name): run.config for run in runs}.values():
-        tree = yaml.safe_load(config.source.read_text(encoding='utf-8')) or {}
-        for key in config.overrides[::2]:
-            node = tree
-            *groups, last = key.split('.')
-            for group in groups:
-                node[group] = node.get(group) or {}
-                node = node[group]
-            value = get(config.cfg, key)
-            node[last] = list(value) if isinstance(value, tuple) else value
-        path = config_file(config, out)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        said = f'# {config.name}: {config.source} with {" ".join(config.overrides) or "no overrides"}\n'
-        temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-        temporary.write_text(said + yaml.safe_dump(tree, sort_keys=False), encoding='utf-8')
-        os.replace(temporary, path)
+        settings = {key: get(config.cfg, key) for key in config.overrides[::2]}
+        said = f'{config.name}: {config.source} with {" ".join(config.overrides) or "no overrides"}'
+        write_config(config_file(config, out), config.source, settings, said)
         record = {
             'dataset': config.name.dataset,
             'model': config.name.model,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,6 +9,7 @@ from graphgps_ext.benchmark.collect import collect, read_csv, write_csv, write_p
 from graphgps_ext.benchmark.figures import write_figures
 from graphgps_ext.benchmark.table import latex, markdown
 from graphgps_ext.errors import DataError
+from graphgps_ext.files import written
 
 CSV = 'results.csv'
 
@@ -46,14 +46,12 @@ def write_results(places: Sequence[Path], out: Path) -> tuple[str, list[str]]:
         raise DataError(
             f'no results to tabulate in {", ".join(map(str, places))}: no run there is finished{said}'
         )
-    out.mkdir(parents=True, exist_ok=True)
     write_csv(frame, out / CSV)
     if note := write_parquet(frame, out / 'results.parquet'):
         notes.append(note)
     page = markdown(frame, out.resolve().name)
     for name, text in (('table.md', page), ('table.tex', latex(frame, out.resolve().name))):
-        temporary = out / f'{name}.{os.getpid()}.tmp'
-        temporary.write_text(text, encoding='utf-8')
-        os.replace(temporary, out / name)
+        with written(out / name) as temporary:
+            temporary.write_text(text, encoding='utf-8')
     write_figures(frame, out / 'figures', page)
     return page, notes
