@@ -1,8 +1,8 @@
 """Processes that start with everything imported: forked from a server which has done nothing else.
 
 A process of its own for each piece of work, so that a crash or lack of memory ends that piece alone. The
-server never touches a GPU and has no threads, which a fork would not survive; what a process is given (its
-log, its GPU, its threads) it takes itself, after the fork.
+server touches no GPU and starts no threads: a fork survives neither. What a process is given (its log, its
+GPU, its threads) it takes itself, after the fork.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ from threadpoolctl import threadpool_limits
 
 from graphgps_ext.errors import UserError
 
-# What a run imports at a later moment than its command.
-LATE = ('torch.utils.tensorboard', 'graphgps_ext.ops.numba_impl', 'graphgps_ext.sampling.neighbors_numba')
 BUSY = os.EX_TEMPFAIL  # the status of a process whose log another one has
 ORPHANED = 255  # what multiprocessing tells of a process whose server is gone
 GRACE_SECONDS = 20.0
@@ -77,7 +75,7 @@ _PROGRAM = f'{sys.executable} -m graphgps_ext'
 
 def serve(*modules: str) -> None:
     """Starts the server, unless there is one, and lets it import `modules`; to be called early."""
-    forkserver.set_forkserver_preload([*modules, *LATE])
+    forkserver.set_forkserver_preload(['graphgps_ext.benchmark.warm', *modules])
     _ensure_server()
 
 
