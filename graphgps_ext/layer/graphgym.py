@@ -115,7 +115,7 @@ def build_exphormer_layer(layer_config: LayerConfig, **kwargs: Any) -> WholeGrap
 
 @register_layer('spex_estimator')
 def build_estimator_layer(layer_config: LayerConfig, **kwargs: Any) -> WholeGraphLayer:
-    """A block on the whole attention graph, with `spex.normalize_values` (estimator); its temperature is 1."""
+    """The estimator's block, on the whole attention graph: `spex.normalize_values`; its temperature is 1."""
     return WholeGraphLayer(layer_config, normalize_values=cfg.spex.normalize_values)
 
 

@@ -17,6 +17,7 @@ from torch_geometric.graphgym.utils.comp_budget import params_count
 from tqdm import tqdm
 
 from graphgps_ext.capabilities import capabilities
+from graphgps_ext.errors import MissingFileError
 from graphgps_ext.sampling import stream_key
 from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
 from graphgps_ext.train.metrics import best_metric
@@ -65,7 +66,7 @@ def best_checkpoint(folder: Path) -> Path:
     """
     path = folder / 'best.ckpt'
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'{path}, the best epoch by validation, is gone, and no epoch after the resume was better: '
             f'delete {folder} to train again'
         )

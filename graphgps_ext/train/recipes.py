@@ -19,6 +19,7 @@ from torch_geometric.graphgym.register import register_train
 
 from graphgps_ext import scores
 from graphgps_ext.capabilities import capabilities
+from graphgps_ext.errors import ConfigError
 from graphgps_ext.loader.neighbor_loader import SamplingPlan
 from graphgps_ext.train.callbacks import PhasesOfNetwork, TemperatureSchedule
 from graphgps_ext.train.datamodule import PartitionedData, SampledData, WholeGraphData
@@ -174,7 +175,7 @@ def load_scores(data: Data) -> tuple[list[torch.Tensor | None], Path | None]:
     )
     wanted = score_layers()
     if max(wanted) >= len(loaded.layers):
-        raise ValueError(
+        raise ConfigError(
             f'spex.score_layers needs layers from 0 to {len(loaded.layers) - 1} of the estimator in {path}, '
             f'got {list(cfg.spex.score_layers)}'
         )

@@ -22,6 +22,7 @@ from torch_geometric.graphgym.config import set_cfg
 from yacs.config import CfgNode
 
 from graphgps_ext.config.tree import flatten, read_yaml
+from graphgps_ext.errors import OtherResultsError
 
 SPLITS = ('train', 'val', 'test')
 
@@ -126,7 +127,7 @@ def is_finished(cfg: CfgNode) -> bool:
     changed = _changed_keys(cfg)
     if changed and not cfg.train.overwrite:
         listed = '\n'.join(changed)
-        raise FileExistsError(
+        raise OtherResultsError(
             f'{cfg.run_dir} holds results of another config:\n{listed}\n'
             f'Set out_dir to another folder, or train.overwrite True to delete them.'
         )
