@@ -9,7 +9,7 @@ import time
 import traceback
 import warnings
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -37,8 +37,8 @@ def choose_run(out_dir: Path, number: int) -> None:
     cfg.out_dir, cfg.run_dir = str(out_dir), str(out_dir / (cfg.train.run_id or str(run_id)))
 
 
-def run_once(callbacks: Sequence[pl.Callback] = ()) -> None:
-    """Trains one run, with Lightning callbacks beside those of its recipe, unless it is finished."""
+def run_once(after_evaluation: Callable[[int, float], None] | None = None) -> None:
+    """Trains one run, unless it is finished; `after_evaluation` is told its progress (see `train.fit`)."""
     run_dir = Path(cfg.run_dir)
     logging.basicConfig(level=logging.INFO, format='%(message)s', force=True)  # not to an earlier run's log
     if is_finished(cfg):
@@ -55,7 +55,7 @@ def run_once(callbacks: Sequence[pl.Callback] = ()) -> None:
         f'{cfg.dataset.name}: {data.num_nodes} nodes, {data.attention_source.numel()} attention edges, '
         f'{data.num_features} features, read in {time.perf_counter() - start:.1f} s'
     )
-    summary = train_dict[cfg.train.mode](data, callbacks=tuple(callbacks))
+    summary = train_dict[cfg.train.mode](data, after_evaluation=after_evaluation)
     if pl.utilities.rank_zero_only.rank != 0:
         return
     metric = summary['metric']

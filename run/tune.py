@@ -19,6 +19,7 @@ import gc
 import hashlib
 import json
 import logging
+import math
 import os
 import shutil
 import signal
@@ -41,7 +42,6 @@ from tune_space import Settings, read_space
 from graphgps_ext.config.check import ConfigError
 from graphgps_ext.config.load import load_config
 from graphgps_ext.sampling import stream_key
-from graphgps_ext.train.callbacks import SELECTION
 from graphgps_ext.train.results import PLACE_KEYS, flat_config, hyper_parameters
 
 OF_ESTIMATOR = 'estimator.'  # how keys of stage 1 begin in the space
@@ -51,7 +51,7 @@ LOOKS = 20  # at the other trials, by which a run may end early
 HEARTBEAT = 30  # seconds; a trial of which nothing was heard for twice as long was killed, and is tried again
 
 
-class Pruning(pl.Callback):
+class Pruning:
     """Ends a run whose best validation metric so far is below the median of the other trials'.
 
     Args:
@@ -62,17 +62,13 @@ class Pruning(pl.Callback):
     def __init__(self, trial: optuna.Trial, every: int) -> None:
         self.trial = trial
         self.every = every
-        self.best = float('-inf')
 
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Reports the epochs before, whose metrics are known by now."""
-        value = trainer.callback_metrics.get(SELECTION)
-        if value is None or not torch.isfinite(value):
+    def __call__(self, epoch: int, best: float) -> None:
+        """Reports the best metric after an epoch; after the last one there is nothing to end."""
+        ended = epoch + 1
+        if ended % self.every or ended == cfg.optim.max_epoch or not math.isfinite(best):
             return
-        self.best = max(self.best, float(value))
-        if trainer.current_epoch % self.every:
-            return
-        self.trial.report(self.best, trainer.current_epoch)
+        self.trial.report(best, ended)
         if self.trial.should_prune():
             raise optuna.TrialPruned
 
@@ -187,13 +183,13 @@ class Search:
             torch.cuda.empty_cache()
         return sum(values) / len(values)
 
-    def _train(self, out_dir: Path, repeat: int, *callbacks: pl.Callback) -> list[float]:
+    def _train(self, out_dir: Path, repeat: int, pruning: Pruning | None = None) -> list[float]:
         """Runs the config that `cfg` holds, as run/main.py does; the validation metric of each run."""
         torch.set_num_threads(min(cfg.num_threads, os.cpu_count() or 1))
         values = []
         for number in range(len(cfg.run_multiple_splits) or repeat):
             choose_run(out_dir, number)
-            run_once(callbacks if number == 0 else ())
+            run_once(pruning if number == 0 else None)
             values.append(validation(Path(cfg.run_dir)))
         return values
 
