@@ -31,7 +31,7 @@ from torch import Tensor
 
 from graphgps_ext.errors import DataError, MissingFileError, OtherResultsError
 from graphgps_ext.files import map_array, new_folder, write_array, write_bytes
-from graphgps_ext.ops.neighbors import InNeighbors, index_dtype
+from graphgps_ext.graph import InNeighbors, index_dtype
 from graphgps_ext.provenance import versions
 
 FORMAT_VERSION = 1

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from graphgps_ext.analysis.kernels import distance_rows, exponential_weights, spearman_rows
 from graphgps_ext.analysis.stream import Summary, Weights, row_blocks
 from graphgps_ext.errors import DataError
-from graphgps_ext.ops.neighbors import InNeighbors
+from graphgps_ext.graph import InNeighbors
 from graphgps_ext.sampling.random import stream_key
 from graphgps_ext.scores import AttentionScores
 

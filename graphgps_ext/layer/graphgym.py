@@ -14,10 +14,9 @@ from torch_geometric.graphgym.models.layer import LayerConfig
 from torch_geometric.graphgym.register import register_layer
 
 from graphgps_ext.errors import ConfigError
+from graphgps_ext.graph import Graph, InNeighbors, graph_edges
 from graphgps_ext.layer.block import SparseTransformerBlock
-from graphgps_ext.layer.local import graph_edges
 from graphgps_ext.layer.norm import NORMS
-from graphgps_ext.ops import InNeighbors, NeighborTable
 from graphgps_ext.transform.batch import attention_graph_of
 
 
@@ -45,7 +44,7 @@ def build_block(channels: int, *, normalize_values: bool = False) -> SparseTrans
 
 
 def local_edges_of(
-    block: SparseTransformerBlock, batch: Data, graph: InNeighbors | NeighborTable, x: Tensor
+    block: SparseTransformerBlock, batch: Data, graph: Graph, x: Tensor
 ) -> tuple[Tensor | None, ...] | None:
     """What the local branch of each block takes from the whole graph; None: it has its own in each layer."""
     if block.local is None:

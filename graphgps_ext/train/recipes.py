@@ -19,6 +19,7 @@ from torch_geometric.graphgym.register import register_train
 from graphgps_ext import scores
 from graphgps_ext.capabilities import capabilities
 from graphgps_ext.errors import ConfigError
+from graphgps_ext.graph import EXPANDER
 from graphgps_ext.loader.neighbor_loader import SamplingPlan
 from graphgps_ext.train.batches import Batches, RandomParts, SampledLayers, WholeGraphBatches
 from graphgps_ext.train.fit import AfterEvaluation, fit
@@ -27,7 +28,6 @@ from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.report import report
 from graphgps_ext.train.results import read_stats
 from graphgps_ext.train.state import Training
-from graphgps_ext.transform.attention_graph import EXPANDER
 from graphgps_ext.transform.batch import attention_graph_of, plain_graph
 
 
@@ -136,7 +136,7 @@ def train_spexphormer(data: Data, *, after_evaluation: AfterEvaluation | None = 
     """Stage 2: each layer sees a few in-neighbours per node, drawn by the attention scores of stage 1."""
     layers, path = load_scores(data)
     plan = SamplingPlan(
-        replace(attention_graph_of(data), out=None),  # tables have transposes of their own
+        replace(attention_graph_of(data), transpose=None),  # tables have transposes of their own
         layers,
         layer_degrees(),
         strategy=cfg.spex.strategy,
