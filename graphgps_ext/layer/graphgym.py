@@ -83,7 +83,7 @@ class WholeGraphLayer(nn.Module):
         """Replaces `batch.x` [N, d]."""
         return self._run(batch, attention_graph_of(batch), batch.get('attention_edge_attr'))
 
-    def _run(self, batch: Data, graph: InNeighbors | NeighborTable, edge_embedding: Tensor | None) -> Data:
+    def _run(self, batch: Data, graph: Graph, edge_embedding: Tensor | None) -> Data:
         batch.x, _ = self.block(
             batch.x,
             graph,
