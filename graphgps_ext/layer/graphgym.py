@@ -14,10 +14,9 @@ from torch_geometric.graphgym.models.layer import LayerConfig
 from torch_geometric.graphgym.register import register_layer
 
 from graphgps_ext.errors import ConfigError
+from graphgps_ext.graph import Graph, InNeighbors, graph_edges
 from graphgps_ext.layer.block import SparseTransformerBlock
-from graphgps_ext.layer.local import graph_edges
 from graphgps_ext.layer.norm import NORMS
-from graphgps_ext.ops import InNeighbors, NeighborTable
 from graphgps_ext.transform.batch import attention_graph_of
 
 
@@ -45,7 +44,7 @@ def build_block(channels: int, *, normalize_values: bool = False) -> SparseTrans
 
 
 def local_edges_of(
-    block: SparseTransformerBlock, batch: Data, graph: InNeighbors | NeighborTable, x: Tensor
+    block: SparseTransformerBlock, batch: Data, graph: Graph, x: Tensor
 ) -> tuple[Tensor | None, ...] | None:
     """What the local branch of each block takes from the whole graph; None: it has its own in each layer."""
     if block.local is None:
@@ -84,7 +83,7 @@ class WholeGraphLayer(nn.Module):
         """Replaces `batch.x` [N, d]."""
         return self._run(batch, attention_graph_of(batch), batch.get('attention_edge_attr'))
 
-    def _run(self, batch: Data, graph: InNeighbors | NeighborTable, edge_embedding: Tensor | None) -> Data:
+    def _run(self, batch: Data, graph: Graph, edge_embedding: Tensor | None) -> Data:
         batch.x, _ = self.block(
             batch.x,
             graph,
@@ -115,7 +114,7 @@ def build_exphormer_layer(layer_config: LayerConfig, **kwargs: Any) -> WholeGrap
 
 @register_layer('spex_estimator')
 def build_estimator_layer(layer_config: LayerConfig, **kwargs: Any) -> WholeGraphLayer:
-    """A block on the whole attention graph, with `spex.normalize_values` (estimator), at temperature 1."""
+    """The estimator's block, on the whole attention graph: `spex.normalize_values`; its temperature is 1."""
     return WholeGraphLayer(layer_config, normalize_values=cfg.spex.normalize_values)
 
 
