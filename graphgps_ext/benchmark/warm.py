@@ -3,8 +3,6 @@
 Nothing in here may touch a GPU or start a thread.
 """
 
-import pandas.core.frame
-import tensorboard.plugins.hparams.plugin_data_pb2
 import torch.utils.tensorboard  # noqa: F401
 from numba.core.registry import cpu_target
 
