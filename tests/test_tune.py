@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -227,30 +227,27 @@ def test_poor_trial_is_pruned(search: Callable[..., optuna.Study], tune: ModuleT
     )
     study.add_trial(optuna.trial.create_trial(value=0.9, intermediate_values={0: 0.9, 1: 0.9, 2: 0.9}))
 
+    tune.cfg.optim.max_epoch = 4
     pruning = tune.Pruning(study.ask(), every=2)
-    trainer = SimpleNamespace(current_epoch=0, callback_metrics={})
-    pruning.on_train_epoch_start(trainer, None)  # nothing is known before the first epoch
-    trainer.current_epoch, trainer.callback_metrics = 1, {tune.SELECTION: tune.torch.tensor(0.95)}
-    pruning.on_train_epoch_start(trainer, None)
-    trainer.current_epoch, trainer.callback_metrics = 2, {tune.SELECTION: tune.torch.tensor(0.2)}
-    pruning.on_train_epoch_start(trainer, None)  # the best so far counts: evaluations are noisy
-    assert list(study.trials[-1].intermediate_values) == [2]  # every second epoch
+    pruning(0, 0.95)
+    pruning(1, 0.95)  # the best so far counts: evaluations are noisy
+    assert study.trials[-1].intermediate_values == {2: 0.95}  # every second epoch
     poor = tune.Pruning(study.ask(), every=2)
-    trainer.current_epoch = 1
-    poor.on_train_epoch_start(trainer, None)  # not yet
-    trainer.current_epoch = 2
+    poor(0, 0.2)  # not yet
+    poor(1, float('-inf'))  # no epoch that may be chosen
+    poor(3, 0.2)  # there is nothing to end after the last one
     with pytest.raises(optuna.TrialPruned):
-        poor.on_train_epoch_start(trainer, None)
+        poor(1, 0.2)
 
 
 def test_search_goes_on_after_a_pruned_trial(
     search: Callable[..., optuna.Study], tune: ModuleType, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def prune(self: Any, trainer: Any, pl_module: Any) -> None:
-        if self.trial.number == 1 and trainer.current_epoch == 2:
+    def prune(self: Any, epoch: int, best: float) -> None:
+        if self.trial.number == 1 and epoch == 2:
             raise optuna.TrialPruned
 
-    monkeypatch.setattr(tune.Pruning, 'on_train_epoch_start', prune)
+    monkeypatch.setattr(tune.Pruning, '__call__', prune)
     states = [trial.state.name for trial in search(3).trials]
     assert states == ['COMPLETE', 'PRUNED', 'COMPLETE']
 

@@ -14,6 +14,7 @@ from graphgps_ext.transform.features import NORMALIZATIONS
 MODES = ('spexphormer_estimator', 'spexphormer', 'full_graph')
 CHOICES = {
     'train.mode': MODES,
+    'train.precision': ('32-true', 'bf16-mixed', '16-mixed', '64-true'),
     'train.sampler': ('full_batch', 'spex_neighbor', 'random_node'),
     'val.sampler': ('full_batch', 'spex_neighbor', 'random_node'),
     'prep.exp_algorithm': ('permutation', 'hamiltonian'),
