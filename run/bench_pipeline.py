@@ -90,7 +90,7 @@ def _wait() -> None:
 def measure_shares() -> dict[str, Clock]:
     """Clocks on the attention operator, on training steps with their optimiser, and on evaluation steps."""
     from graphgps_ext.ops import custom_op
-    from graphgps_ext.train.module import NodeClassifier
+    from graphgps_ext.train import fit
 
     clocks = {'attention': Clock(), 'model': Clock()}
     backend = custom_op._backend
@@ -101,9 +101,8 @@ def measure_shares() -> dict[str, Clock]:
         return argparse.Namespace(**parts)
 
     custom_op._backend = timed_backend
-    # Lightning's step of the optimiser calls training_step and backward inside.
-    NodeClassifier.optimizer_step = clocks['model'].timed(NodeClassifier.optimizer_step)
-    NodeClassifier.validation_step = clocks['model'].timed(NodeClassifier.validation_step)
+    fit.train_step = clocks['model'].timed(fit.train_step)
+    fit.evaluate_batch = clocks['model'].timed(fit.evaluate_batch)
     return clocks
 
 
