@@ -15,8 +15,9 @@ from torch_geometric.graphgym.utils.comp_budget import params_count
 
 import graphgps_ext  # noqa: F401
 from graphgps_ext.config.load import load_config
-from graphgps_ext.loader import SamplingPlan, SparseNeighborLoader, graph, load_graph
+from graphgps_ext.loader import SparseNeighborLoader, graph, load_graph
 from graphgps_ext.loader.neighbor_loader import full_batch
+from graphgps_ext.sampling import SamplingPlan
 from graphgps_ext.train.recipes import build_model
 from graphgps_ext.train.results import flat_config
 from graphgps_ext.transform.batch import attention_graph_of

@@ -14,9 +14,10 @@ from torch_geometric.graphgym.config import cfg, set_cfg
 from torch_geometric.graphgym.loss import compute_loss
 
 import graphgps_ext  # noqa: F401
-from graphgps_ext.loader import SamplingPlan, graph, load_graph
+from graphgps_ext.loader import graph, load_graph
 from graphgps_ext.loader.neighbor_loader import full_batch
 from graphgps_ext.network import PlainNetwork
+from graphgps_ext.sampling import SamplingPlan
 from graphgps_ext.train.recipes import build_model
 from graphgps_ext.transform.batch import attention_graph_of, plain_graph
 

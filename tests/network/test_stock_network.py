@@ -12,8 +12,9 @@ from torch_geometric.graphgym.register import layer_dict
 from yacs.config import CfgNode
 
 from graphgps_ext.layer.graphgym import WholeGraphLayer
-from graphgps_ext.loader import SamplingPlan, SparseNeighborLoader, load_graph
+from graphgps_ext.loader import SparseNeighborLoader, load_graph
 from graphgps_ext.loader.neighbor_loader import full_batch, node_data
+from graphgps_ext.sampling import SamplingPlan
 from graphgps_ext.transform.batch import attention_graph_of
 
 
