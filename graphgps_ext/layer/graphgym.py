@@ -12,11 +12,11 @@ from torch_geometric.graphgym.models.layer import LayerConfig
 from torch_geometric.graphgym.register import register_layer
 
 from graphgps_ext.layer.block import SparseTransformerBlock
-from graphgps_ext.transform.batch import attention_graph_of
+from graphgps_ext.transform.batch import take_layer
 
 
-class WholeGraphLayer(nn.Module):
-    """A block on the attention graph of the batch: batch to batch.
+class SparseLayer(nn.Module):
+    """A block on the next graph of the batch, which it uses up: batch to batch.
 
     Args:
         layer_config: of GraphGym; `dim_in` and `dim_out` have to be equal.
@@ -33,33 +33,24 @@ class WholeGraphLayer(nn.Module):
         self.block = SparseTransformerBlock(layer_config.dim_out, **kwargs)
 
     def forward(self, batch: Data) -> Data:
-        """Replaces `batch.x` [N, d]."""
-        batch.x, _ = self.block(batch.x, attention_graph_of(batch), batch.type_embedding)
-        return batch
-
-
-class SampledLayer(WholeGraphLayer):
-    """A block on the next sampled table of a layered batch, which it uses up: batch to batch."""
-
-    def forward(self, batch: Data) -> Data:
-        """Replaces `batch.x` [M, d] by [N, d], N the rows of the table."""
-        table, *batch.layers = batch.layers
-        batch.x, _ = self.block(batch.x, table, batch.type_embedding)
+        """Replaces `batch.x` [M, d] by [N, d], N the targets of the graph."""
+        graph, _ = take_layer(batch)
+        batch.x, _ = self.block(batch.x, graph, batch.type_embedding)
         return batch
 
 
 @register_layer('spex_exphormer')
-def build_exphormer_layer(layer_config: LayerConfig, **kwargs: Any) -> WholeGraphLayer:
+def build_exphormer_layer(layer_config: LayerConfig, **kwargs: Any) -> SparseLayer:
     """Exphormer's block: attention over the whole attention graph, feed-forward, batch norm."""
-    return WholeGraphLayer(
+    return SparseLayer(
         layer_config, heads=cfg.gt.n_heads, dropout=cfg.gt.dropout, logit_clamp=cfg.spex.logit_clamp
     )
 
 
 @register_layer('spex_estimator')
-def build_estimator_layer(layer_config: LayerConfig, **kwargs: Any) -> WholeGraphLayer:
+def build_estimator_layer(layer_config: LayerConfig, **kwargs: Any) -> SparseLayer:
     """The estimator's block: one head, normalised values, GraphNorm."""
-    return WholeGraphLayer(
+    return SparseLayer(
         layer_config,
         heads=1,
         norm='graph',
@@ -69,8 +60,8 @@ def build_estimator_layer(layer_config: LayerConfig, **kwargs: Any) -> WholeGrap
 
 
 @register_layer('spexphormer')
-def build_spexphormer_layer(layer_config: LayerConfig, **kwargs: Any) -> SampledLayer:
+def build_spexphormer_layer(layer_config: LayerConfig, **kwargs: Any) -> SparseLayer:
     """Spexphormer's block: attention over the next sampled table of a layered batch."""
-    return SampledLayer(
+    return SparseLayer(
         layer_config, heads=cfg.gt.n_heads, dropout=cfg.gt.dropout, logit_clamp=cfg.spex.logit_clamp
     )

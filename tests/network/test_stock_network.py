@@ -11,11 +11,10 @@ from torch_geometric.graphgym.model_builder import create_model
 from torch_geometric.graphgym.register import layer_dict
 from yacs.config import CfgNode
 
-from graphgps_ext.layer.graphgym import WholeGraphLayer
+from graphgps_ext.layer.graphgym import SparseLayer
 from graphgps_ext.loader import SparseNeighborLoader, load_graph
 from graphgps_ext.loader.neighbor_loader import full_batch, node_data
 from graphgps_ext.sampling import SamplingPlan
-from graphgps_ext.transform.batch import attention_graph_of
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def test_stock_network_learns_with_our_layers(stock: CfgNode, layer_type: str) -
     stock.gnn.layer_type = layer_type
     torch.manual_seed(0)
     model, data = create_model(), load()
-    assert sum(isinstance(part, WholeGraphLayer) for part in model.modules()) == 2
+    assert sum(isinstance(part, SparseLayer) for part in model.modules()) == 2
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     losses = []
     for _ in range(12):
@@ -63,11 +62,11 @@ def test_stock_network_learns_with_our_layers(stock: CfgNode, layer_type: str) -
 
 def test_layers_read_their_keys(stock: CfgNode) -> None:
     stock.gt.dropout, stock.spex.logit_clamp = 0.3, 8.0
-    exphormer = next(m for m in create_model().modules() if isinstance(m, WholeGraphLayer)).block
+    exphormer = next(m for m in create_model().modules() if isinstance(m, SparseLayer)).block
     assert (exphormer.attention.heads, exphormer.dropout.p, exphormer.attention.logit_clamp) == (2, 0.3, 8.0)
     assert isinstance(exphormer.norm_attention, nn.BatchNorm1d)
     stock.gnn.layer_type = 'spex_estimator'
-    narrow = next(m for m in create_model().modules() if isinstance(m, WholeGraphLayer)).block
+    narrow = next(m for m in create_model().modules() if isinstance(m, SparseLayer)).block
     assert (narrow.attention.heads, narrow.dropout.p, narrow.attention.normalize_values) == (1, 0.0, True)
     assert type(narrow.norm_attention).__name__ == 'GraphNorm'
 
@@ -76,7 +75,7 @@ def test_sampled_layers_use_up_the_tables_of_a_layered_batch(stock: CfgNode) -> 
     stock.gnn.layer_type, stock.gnn.head = 'spexphormer', 'spex_seed_node'
     data = load()
     del data.split
-    plan = SamplingPlan(attention_graph_of(data), [None, None], [3, 2], strategy='uniform')
+    plan = SamplingPlan(data.layers[0], [None, None], [3, 2], strategy='uniform')
     torch.manual_seed(0)
     model = create_model().eval()
     whole, _ = model(full_batch(data, plan, key=5))
