@@ -57,10 +57,11 @@ ALIKE = {'estimator': 1e-4, 'spexphormer': 0.05}
 
 
 def use_reference() -> None:
-    """Samples by sorting, with neither numba nor prepared weights."""
-    from graphgps_ext.sampling import neighbors, prefix
+    """Samples by sorting, with neither numba nor running sums."""
+    from graphgps_ext.sampling import neighborhood, neighbors, neighbors_torch, relabel
 
-    neighbors.has_numba = prefix.has_numba = lambda: False
+    neighbors.draw_numba = lambda *args: neighbors_torch.draw_torch(*args[:7])
+    neighborhood.make_relabeler = relabel.TorchRelabeler
 
 
 class Clock:

@@ -5,7 +5,7 @@
     python run/bench_sampling.py --json sampling.json   rows as JSON as well
 
 impl: numba = one pass with a reservoir per row; prepared = look-ups in running sums that were made once
-(`prefix_weights`); jumps = exponential jumps over the same sums (A-ExpJ); torch = one sort, the draw of CUDA
+(`row_sums`); jumps = exponential jumps over the same sums (A-ExpJ); torch = one sort, the draw of CUDA
 and of a machine without numba. Before they are timed, numba and torch must draw the same edges; prepared and
 jumps, which draw others, must give valid rows whose edges have the same mean log-weight.
 
@@ -28,8 +28,8 @@ from bench_harness import describe, extra_mb, print_table, synchronize, write_js
 from bench_sampling_jumps import draw_by_jumps
 from torch import Tensor
 
-from graphgps_ext.graph import InNeighbors, NeighborTable
-from graphgps_ext.sampling import layered_neighborhood, prefix_weights, sample_neighbors, stream_key
+from graphgps_ext.graph import InNeighbors
+from graphgps_ext.sampling import RowSums, SamplingPlan, layered_neighborhood, row_sums, sample_neighbors
 from graphgps_ext.sampling.neighbors_torch import draw_torch
 from graphgps_ext.sampling.relabel import NumbaRelabeler, TorchRelabeler
 
@@ -125,22 +125,21 @@ def draws(
 ) -> Iterator[tuple[str, Callable[[int, Tensor | None], Tensor]]]:
     """(impl, the edges [n, K] that it draws with a key for some nodes or for all)."""
 
-    def sample(given: Any, strategy: str, key: int, nodes: Tensor | None) -> Tensor:
-        table = sample_neighbors(graph, given, K, strategy=strategy, fill='mask', key=key, nodes=nodes)
+    def sample(strategy: str, key: int, nodes: Tensor | None, sums: RowSums | None = None) -> Tensor:
+        options: dict[str, Any] = {'strategy': strategy, 'fill': 'mask', 'key': key, 'nodes': nodes}
+        table = sample_neighbors(graph, weights, K, **options, sums=sums)
         assert table.edge_id is not None
         return table.edge_id
 
     fast = 'numba' if device == 'cpu' else 'torch'
-    yield fast, lambda key, nodes: sample(weights, 'weighted', key, nodes)
+    yield fast, lambda key, nodes: sample('weighted', key, nodes)
     if device == 'cpu':
-        prepared = prefix_weights(graph, weights)
-        assert prepared.prefix is not None
-        prefix = prepared.prefix
-        yield 'prepared', lambda key, nodes: sample(prepared, 'weighted', key, nodes)
-        yield 'jumps', lambda key, nodes: draw_by_jumps(graph, weights, prefix, K, key, nodes)
+        sums = row_sums(graph, weights)
+        yield 'prepared', lambda key, nodes: sample('weighted', key, nodes, sums)
+        yield 'jumps', lambda key, nodes: draw_by_jumps(graph, weights, sums.prefix, K, key, nodes)
         yield 'torch', lambda key, nodes: draw_torch(graph, weights, K, 'weighted', 'mask', key, nodes)[2]
-    yield f'{fast}, uniform', lambda key, nodes: sample(None, 'uniform', key, nodes)
-    yield f'{fast}, top', lambda key, nodes: sample(weights, 'top', key, nodes)
+    yield f'{fast}, uniform', lambda key, nodes: sample('uniform', key, nodes)
+    yield f'{fast}, top', lambda key, nodes: sample('top', key, nodes)
 
 
 def check(
@@ -195,15 +194,10 @@ def bench_walk(case: WalkCase, device: str, only: str) -> list[dict[str, Any]]:
     generator = torch.Generator().manual_seed(1)
     seeds = torch.randperm(case.nodes, generator=generator)[: case.seeds].to(device)
     num_layers = len(case.layer_degrees)
-
-    def draw(layer: int, nodes: Tensor) -> NeighborTable:
-        K = case.layer_degrees[layer]
-        return sample_neighbors(
-            graph, None, K, strategy='uniform', fill='mask', key=stream_key(layer), nodes=nodes
-        )
-
-    walk = layered_neighborhood(seeds, draw, num_layers, case.nodes)
-    drawn = [draw(layer, walk.n_id[: walk.num_nodes[layer + 1]]).source for layer in range(num_layers)]
+    plan = SamplingPlan(graph, [None] * num_layers, case.layer_degrees, strategy='uniform')
+    walk = layered_neighborhood(plan, seeds, key=0)
+    reads = walk.num_nodes[1:]
+    drawn = [plan.draw(layer, walk.n_id[:num_nodes], 0).source for layer, num_nodes in enumerate(reads)]
     slots = sum(table.numel() for table in drawn)
     relabelers = {'torch': TorchRelabeler} | ({'numba': NumbaRelabeler} if device == 'cpu' else {})
 
@@ -213,7 +207,7 @@ def bench_walk(case: WalkCase, device: str, only: str) -> list[dict[str, Any]]:
         return [relabeler.add(table) for table in reversed(drawn)]
 
     functions: dict[str, Callable[[], Any]] = {
-        'draw + relabel': lambda: layered_neighborhood(seeds, draw, num_layers, case.nodes)
+        'draw + relabel': lambda: layered_neighborhood(plan, seeds, key=0)
     }
     for name in relabelers:
         found = relabel(name)

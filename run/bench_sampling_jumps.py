@@ -13,9 +13,8 @@ import torch
 from torch import Tensor
 
 from graphgps_ext.graph import InNeighbors
-from graphgps_ext.ops.numba_threads import kernel, run_chunks
+from graphgps_ext.ops.numba_threads import kernel, row_chunks, run_chunks
 from graphgps_ext.sampling.kernels import row_key, uniform
-from graphgps_ext.sampling.neighbors_numba import chunk_bounds
 from graphgps_ext.sampling.random import mix_int
 
 
@@ -26,7 +25,7 @@ def draw_by_jumps(
     nodes = torch.arange(graph.num_nodes) if nodes is None else nodes
     edge_id = torch.empty(nodes.numel(), degree, dtype=torch.int64)
     arrays = [tensor.numpy() for tensor in (graph.indptr, weights, prefix, nodes, edge_id)]
-    bounds = chunk_bounds(graph.indptr, nodes, degree)
+    bounds = row_chunks(degree * np.arange(nodes.numel() + 1))
     mixed_key = np.uint64(mix_int(key))
     run_chunks(lambda c: _draw(*arrays, bounds[c], bounds[c + 1], mixed_key), len(bounds) - 1)
     return edge_id

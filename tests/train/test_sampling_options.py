@@ -16,7 +16,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from graphgps_ext.loader import neighbor_loader
-from graphgps_ext.loader.neighbor_loader import SamplingPlan, full_batch
+from graphgps_ext.loader.neighbor_loader import full_batch
+from graphgps_ext.sampling import SamplingPlan
 from graphgps_ext.train import batches
 from graphgps_ext.train.module import NodeClassifier
 
