@@ -21,7 +21,6 @@ import json
 import math
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +31,7 @@ from torch import Tensor
 
 from graphgps_ext.files import map_array, new_folder, write_array, write_bytes
 from graphgps_ext.ops.neighbors import InNeighbors, index_dtype
+from graphgps_ext.provenance import versions
 
 FORMAT_VERSION = 1
 MANIFEST = 'manifest.json'
@@ -56,16 +56,6 @@ _KEYS = {
 }
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in ('torch', 'torch_geometric', 'graphgps_ext'):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = 'not installed'
-    return found
-
-
 @dataclass(frozen=True)
 class Manifest:
     """What the scores belong to and where they come from.
@@ -87,7 +77,7 @@ class Manifest:
         temperature: τ of that epoch, at which the scores were taken.
         metric: name of the validation metric.
         metric_value: its value at that epoch.
-        versions: of torch, torch_geometric and graphgps_ext.
+        versions: of Python, torch, torch_geometric and graphgps_ext.
         format_version: of this folder's format.
     """
 
@@ -107,7 +97,7 @@ class Manifest:
     temperature: float
     metric: str
     metric_value: float
-    versions: Mapping[str, str] = field(default_factory=_versions)
+    versions: Mapping[str, str] = field(default_factory=versions)
     format_version: int = FORMAT_VERSION
 
 

@@ -15,12 +15,12 @@ from torch_geometric.graphgym.imports import pl  # the Lightning that GraphGym f
 from torch_geometric.graphgym.logger import set_printing
 from torch_geometric.graphgym.utils.comp_budget import params_count
 
+from graphgps_ext.provenance import device_name, git_revision, versions
 from graphgps_ext.train.board import log_config, log_result
 from graphgps_ext.train.callbacks import SELECTION, BatchSeed, EpochRecord, best_checkpoint
 from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
 from graphgps_ext.train.metrics import best_metric, build_metrics, probabilities, targets
 from graphgps_ext.train.module import SPLITS, NodeClassifier
-from graphgps_ext.train.provenance import device_name, git_revision, versions
 from graphgps_ext.train.results import (
     config_hash,
     flat_config,
