@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphgps_ext.files import map_array, new_folder, write_array, write_bytes
-from graphgps_ext.ops.neighbors import InNeighbors, index_dtype
+from graphgps_ext.graph import InNeighbors, index_dtype
 from graphgps_ext.provenance import versions
 
 FORMAT_VERSION = 1

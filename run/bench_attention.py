@@ -31,7 +31,8 @@ from torch import Tensor
 from torch_geometric.nn import GATv2Conv, GCNConv
 from torch_geometric.utils import scatter, softmax
 
-from graphgps_ext.ops import NeighborTable, sparse_attention
+from graphgps_ext.graph import NeighborTable
+from graphgps_ext.ops import sparse_attention
 
 COLUMNS = ('case', 'impl', 'ms', 'extra_mb', 'floor_ms', 'x_floor', 'slower', 'larger', 'error')
 GRADIENTS = ('query', 'key', 'value', 'type_scale', 'type_bias')
@@ -49,8 +50,8 @@ def gather_matmul(problem: Problem) -> Tensor:
     p = problem
     assert isinstance(p.neighbors, NeighborTable)
     key, value = (
-        p.key[p.source.view(p.neighbors.neighbors.shape)],
-        p.value[p.source.view(*p.neighbors.neighbors.shape)],
+        p.key[p.source.view(p.neighbors.source.shape)],
+        p.value[p.source.view(*p.neighbors.source.shape)],
     )
     scaled = torch.einsum('nhc,thc->nhtc', p.query, p.type_scale / p.query.shape[2] ** 0.5)
     by_type = torch.einsum('nhtc,nkhc->nhtk', scaled, key) + p.type_bias.t()[None, :, :, None]
@@ -136,7 +137,7 @@ def candidates(
     functions |= {'scatter': scattered, 'torch': lambda p: fused(p, 'torch')}
     for name, forward in functions.items():
         yield '', name, forward, lambda forward=forward: gradients(problem, forward)
-    fresh = replace(problem, neighbors=replace(problem.neighbors, out=None))
+    fresh = replace(problem, neighbors=replace(problem.neighbors, transpose=None))
     yield ', transpose included', fast, None, lambda: gradients(fresh, functions[fast])
     if device == 'cuda':
         low = problem.low_precision()

@@ -28,7 +28,7 @@ from bench_harness import describe, extra_mb, print_table, synchronize, write_js
 from bench_sampling_jumps import draw_by_jumps
 from torch import Tensor
 
-from graphgps_ext.ops import InNeighbors, NeighborTable
+from graphgps_ext.graph import InNeighbors, NeighborTable
 from graphgps_ext.sampling import layered_neighborhood, prefix_weights, sample_neighbors, stream_key
 from graphgps_ext.sampling.neighbors_torch import draw_torch
 from graphgps_ext.sampling.relabel import NumbaRelabeler, TorchRelabeler
@@ -203,7 +203,7 @@ def bench_walk(case: WalkCase, device: str, only: str) -> list[dict[str, Any]]:
         )
 
     walk = layered_neighborhood(seeds, draw, num_layers, case.nodes)
-    drawn = [draw(layer, walk.n_id[: walk.num_nodes[layer + 1]]).neighbors for layer in range(num_layers)]
+    drawn = [draw(layer, walk.n_id[: walk.num_nodes[layer + 1]]).source for layer in range(num_layers)]
     slots = sum(table.numel() for table in drawn)
     relabelers = {'torch': TorchRelabeler} | ({'numba': NumbaRelabeler} if device == 'cpu' else {})
 
@@ -217,7 +217,7 @@ def bench_walk(case: WalkCase, device: str, only: str) -> list[dict[str, Any]]:
     }
     for name in relabelers:
         found = relabel(name)
-        if not all(torch.equal(a, b.neighbors) for a, b in zip(reversed(found), walk.layers, strict=True)):
+        if not all(torch.equal(a, b.source) for a, b in zip(reversed(found), walk.layers, strict=True)):
             raise AssertionError(f'{name} relabels otherwise than the walk')
         functions[f'{name} relabel'] = lambda name=name: relabel(name)
     rows = []

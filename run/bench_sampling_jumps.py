@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops import InNeighbors
+from graphgps_ext.graph import InNeighbors
 from graphgps_ext.ops.numba_threads import kernel, run_chunks
 from graphgps_ext.sampling.kernels import row_key, uniform
 from graphgps_ext.sampling.neighbors_numba import chunk_bounds

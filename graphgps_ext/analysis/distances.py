@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from graphgps_ext.analysis.kernels import distance_rows, exponential_weights, spearman_rows
 from graphgps_ext.analysis.stream import RowBlock, Weights, node_values, over_nodes
-from graphgps_ext.ops.neighbors import InNeighbors
+from graphgps_ext.graph import InNeighbors
 from graphgps_ext.sampling.random import stream_key
 from graphgps_ext.scores import AttentionScores
 

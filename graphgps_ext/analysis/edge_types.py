@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from graphgps_ext.analysis.kernels import type_rows
 from graphgps_ext.analysis.stream import BLOCK_EDGES, RowBlock, node_values, over_nodes
+from graphgps_ext.graph import EXPANDER, FROM_VIRTUAL, GRAPH, SELF_LOOP, TO_VIRTUAL
 from graphgps_ext.scores import AttentionScores
-from graphgps_ext.transform.attention_graph import EXPANDER, FROM_VIRTUAL, GRAPH, SELF_LOOP, TO_VIRTUAL
 
 TYPE_NAMES = {
     GRAPH: 'graph',

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from graphgps_ext.analysis.kernels import normalize_rows
-from graphgps_ext.ops.neighbors import InNeighbors
+from graphgps_ext.graph import InNeighbors
 from graphgps_ext.ops.numba_threads import run_chunks
 
 BLOCK_EDGES = 1 << 21  # a block of two layers and its copies take about 100 MB

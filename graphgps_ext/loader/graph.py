@@ -8,7 +8,7 @@ from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.register import register_loader
 
-from graphgps_ext.layer.local import graph_edges
+from graphgps_ext.graph import graph_edges
 from graphgps_ext.loader.datasets import load_data
 from graphgps_ext.transform.attention_graph import attention_graph
 from graphgps_ext.transform.batch import attach_attention_graph

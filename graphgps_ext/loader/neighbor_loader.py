@@ -22,7 +22,8 @@ from torch_geometric.data import Data
 from torch_geometric.loader import NodeLoader
 from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, NodeSamplerInput, SamplerOutput
 
-from graphgps_ext.ops import InNeighbors, NeighborTable
+from graphgps_ext.graph import InNeighbors, NeighborTable
+from graphgps_ext.ops import with_transpose
 from graphgps_ext.sampling import (
     PrefixWeights,
     layered_neighborhood,
@@ -118,7 +119,7 @@ class SamplingPlan:
         if with_backward:
             with_edge_id = self.edge_attr is not None
             layers = tuple(
-                table.with_out_neighbors(self.num_types, with_edge_id=with_edge_id) for table in layers
+                with_transpose(table, self.num_types, with_edge_id=with_edge_id) for table in layers
             )
         batch.layers = layers
         if self.edge_attr is not None:  # in empty slots those of edge 0, which nobody reads

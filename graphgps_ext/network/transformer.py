@@ -17,10 +17,10 @@ from torch_geometric.graphgym.models.gnn import FeatureEncoder, GNNPreMP
 from torch_geometric.graphgym.register import head_dict, register_network
 from torch_geometric.nn import JumpingKnowledge
 
+from graphgps_ext.graph import InNeighbors, graph_edges
 from graphgps_ext.layer.block import SparseTransformerBlock
-from graphgps_ext.layer.local import LocalBranch, graph_edges
+from graphgps_ext.layer.local import LocalBranch
 from graphgps_ext.layer.norm import allow_single_rows, build_norm
-from graphgps_ext.ops import InNeighbors
 from graphgps_ext.transform.batch import edge_attr_per_layer, layer_graphs
 
 

@@ -13,9 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from graphgps_ext.graph import OutNeighbors
 from graphgps_ext.ops import numba_backward, numba_kernels
 from graphgps_ext.ops.inputs import AttentionInputs
-from graphgps_ext.ops.neighbors import OutNeighbors
 from graphgps_ext.ops.numba_threads import run_chunks
 from graphgps_ext.ops.transpose import transpose as make_transpose
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import NeighborTable
+from graphgps_ext.graph import NeighborTable
 from graphgps_ext.sampling.relabel import Relabeler, make_relabeler
 
 Draw = Callable[[int, Tensor], NeighborTable]
@@ -88,8 +88,8 @@ def layered_neighborhood(seeds: Tensor, draw: Draw, num_layers: int, num_nodes: 
     counts = [seeds.numel()]
     for layer in reversed(range(num_layers)):
         table = draw(layer, relabeler.n_id)
-        neighbors = relabeler.add(table.neighbors)
-        layers.insert(0, replace(table, neighbors=neighbors, num_sources=relabeler.n_id.numel()))
+        source = relabeler.add(table.source)
+        layers.insert(0, replace(table, source=source, num_sources=relabeler.n_id.numel()))
         counts.insert(0, relabeler.n_id.numel())
     return LayeredNeighborhood(relabeler.n_id, tuple(layers), tuple(counts))
 

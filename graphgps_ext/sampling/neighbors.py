@@ -9,7 +9,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable
+from graphgps_ext.graph import InNeighbors, NeighborTable
 from graphgps_ext.sampling.compiled import has_numba
 from graphgps_ext.sampling.neighbors_torch import draw_torch
 from graphgps_ext.sampling.prefix import PrefixWeights

@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import InNeighbors
+from graphgps_ext.graph import InNeighbors
 from graphgps_ext.ops.numba_threads import run_chunks
 from graphgps_ext.sampling.kernels import draw_rows
 from graphgps_ext.sampling.prefix import PrefixWeights

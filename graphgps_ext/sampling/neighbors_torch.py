@@ -11,7 +11,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import InNeighbors
+from graphgps_ext.graph import InNeighbors
 from graphgps_ext.sampling.random import row_key, uniform
 from graphgps_ext.sampling.strategies import bad_weight
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import InNeighbors
+from graphgps_ext.graph import InNeighbors
 from graphgps_ext.sampling.compiled import has_numba
 from graphgps_ext.sampling.strategies import bad_weight, check_weights
 

@@ -18,6 +18,7 @@ from torch_geometric.graphgym.imports import pl
 from torch_geometric.graphgym.register import register_train
 
 from graphgps_ext import scores
+from graphgps_ext.graph import EXPANDER
 from graphgps_ext.loader.neighbor_loader import SamplingPlan
 from graphgps_ext.network.plain import PlainNetwork
 from graphgps_ext.train.callbacks import PhasesOfNetwork, TemperatureSchedule
@@ -26,7 +27,6 @@ from graphgps_ext.train.fit import fit, report
 from graphgps_ext.train.metrics import best_metric, num_outputs
 from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.results import read_stats
-from graphgps_ext.transform.attention_graph import EXPANDER
 from graphgps_ext.transform.batch import attention_graph_of, plain_graph
 
 
@@ -109,7 +109,7 @@ def train_spexphormer(data: Data, *, callbacks: tuple[pl.Callback, ...] = ()) ->
     """Stage 2: each layer sees a few in-neighbours per node, drawn by the attention scores of stage 1."""
     layers, path = load_scores(data)
     plan = SamplingPlan(
-        replace(attention_graph_of(data), out=None),  # tables have transposes of their own
+        replace(attention_graph_of(data), transpose=None),  # tables have transposes of their own
         layers,
         layer_degrees(),
         strategy=cfg.spex.strategy,

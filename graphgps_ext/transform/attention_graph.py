@@ -8,10 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import InNeighbors, index_dtype
+from graphgps_ext.graph import EXPANDER, FROM_VIRTUAL, GRAPH, SELF_LOOP, TO_VIRTUAL, InNeighbors, index_dtype
 from graphgps_ext.transform.expander import ExpanderAlgorithm, expander_table
-
-GRAPH, EXPANDER, SELF_LOOP, TO_VIRTUAL, FROM_VIRTUAL = range(5)
 
 
 @dataclass(frozen=True)

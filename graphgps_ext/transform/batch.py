@@ -8,23 +8,23 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from graphgps_ext.ops import InNeighbors, NeighborTable, OutNeighbors
-from graphgps_ext.transform.attention_graph import GRAPH
+from graphgps_ext.graph import Graph, InNeighbors, OutNeighbors, graph_edges
+from graphgps_ext.ops import with_transpose
 
 
 def attach_attention_graph(data: Data, graph: InNeighbors) -> Data:
     """Puts `graph` and its transpose on a shallow copy of `data`, as tensors named `attention_*`."""
-    graph = graph.with_out_neighbors(with_edge_id='attention_edge_attr' in data)
-    assert graph.out is not None
+    graph = with_transpose(graph, with_edge_id='attention_edge_attr' in data)
+    assert graph.transpose is not None
     data = data.__copy__()
     data.attention_indptr = graph.indptr
     data.attention_source = graph.source
     data.attention_type = graph.edge_type
-    data.attention_out_indptr = graph.out.indptr
-    data.attention_out_target = graph.out.target
-    data.attention_out_type = graph.out.edge_type
-    if graph.out.edge_id is not None:
-        data.attention_out_id = graph.out.edge_id
+    data.attention_out_indptr = graph.transpose.indptr
+    data.attention_out_target = graph.transpose.target
+    data.attention_out_type = graph.transpose.edge_type
+    if graph.transpose.edge_id is not None:
+        data.attention_out_id = graph.transpose.edge_id
     return data
 
 
@@ -44,7 +44,7 @@ def attention_graph_of(data: Data) -> InNeighbors:
         data.attention_source,
         data.attention_type,
         num_sources=data.attention_indptr.numel() - 1,
-        out=OutNeighbors(
+        transpose=OutNeighbors(
             data.attention_out_indptr,
             data.attention_out_target,
             data.attention_out_type,
@@ -62,15 +62,14 @@ def plain_graph(data: Data) -> Data:
     Returns:
         `x`, `y`, the masks, `edge_index` [2, E] int64, and `n_id` [N] int64, which a part of the graph keeps.
     """
-    graph = attention_graph_of(data)
     keys = ('x', 'y', 'train_mask', 'val_mask', 'test_mask')
     plain = Data(**{key: data[key] for key in keys if key in data})
-    plain.edge_index = graph.edge_index()[:, graph.edge_type == GRAPH]
+    plain.edge_index = graph_edges(attention_graph_of(data))
     plain.n_id = torch.arange(data.num_nodes, device=plain.edge_index.device)
     return plain
 
 
-def layer_graphs(data: Data, num_layers: int) -> Sequence[InNeighbors | NeighborTable]:
+def layer_graphs(data: Data, num_layers: int) -> Sequence[Graph]:
     """The graph of each layer: the sampled tables of a layered batch, or the one attention graph L times.
 
     Raises:

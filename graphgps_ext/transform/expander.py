@@ -16,7 +16,7 @@ from scipy.linalg import eigvalsh_tridiagonal
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import INT32_MAX
+from graphgps_ext.graph import INT32_MAX
 
 ExpanderAlgorithm = Literal['permutation', 'hamiltonian']
 ALGORITHMS: tuple[ExpanderAlgorithm, ...] = ('permutation', 'hamiltonian')

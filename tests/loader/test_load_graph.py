@@ -11,8 +11,8 @@ import torch
 from torch_geometric.data import Batch, Data
 from yacs.config import CfgNode
 
+from graphgps_ext.graph import InNeighbors, OutNeighbors
 from graphgps_ext.loader import load_dataset, load_graph
-from graphgps_ext.ops import InNeighbors, OutNeighbors
 from graphgps_ext.transform.attention_graph import attention_graph
 from graphgps_ext.transform.batch import (
     attach_attention_graph,
@@ -160,12 +160,12 @@ def some_graph() -> InNeighbors:
 def assert_same_graph(found: InNeighbors, graph: InNeighbors) -> None:
     assert found.num_sources == graph.num_sources
     assert all(torch.equal(getattr(found, name), getattr(graph, name)) for name in TENSORS)
-    assert isinstance(found.out, OutNeighbors)
+    assert isinstance(found.transpose, OutNeighbors)
     source, target = graph.edge_index()
     order = torch.argsort(source * 5 + graph.edge_type, stable=True)  # by source and type
-    assert torch.equal(found.out.target.long(), target[order])
-    assert torch.equal(found.out.edge_type, graph.edge_type[order])
-    assert torch.equal(found.out.indptr.diff(), source.bincount(minlength=5))
+    assert torch.equal(found.transpose.target.long(), target[order])
+    assert torch.equal(found.transpose.edge_type, graph.edge_type[order])
+    assert torch.equal(found.transpose.indptr.diff(), source.bincount(minlength=5))
 
 
 def test_graph_comes_back_from_a_copy_of_the_data_and_from_a_collated_one() -> None:

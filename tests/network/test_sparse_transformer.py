@@ -221,7 +221,7 @@ def test_edge_features_in_empty_slots_are_not_read(with_edge_features: CfgNode) 
     data = load(with_edge_features)
     net, batch = network('spexphormer', 3), full_batch(data, plan_of(data, [9, 9]), KEY)
     clean, _ = net(batch)
-    empty = [table.neighbors < 0 for table in batch.layers]
+    empty = [table.source < 0 for table in batch.layers]
     assert all(slots.any() for slots in empty)
     for attr, slots in zip(batch.attention_edge_attr, empty, strict=True):
         attr[slots] = float('nan')

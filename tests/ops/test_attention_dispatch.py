@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -11,7 +9,8 @@ import torch
 from attention_cases import Case, csr, problem
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from graphgps_ext.ops import InNeighbors, attention, set_default_implementation, sparse_attention
+from graphgps_ext.graph import InNeighbors
+from graphgps_ext.ops import attention, sparse_attention
 from graphgps_ext.ops.numba_threads import kernel, run_chunks
 
 
@@ -19,12 +18,6 @@ from graphgps_ext.ops.numba_threads import kernel, run_chunks
 def case() -> Case:
     g = torch.Generator().manual_seed(0)
     return problem(csr([2, 0, 3], 4, 2, g), 2, 3, 2, g)
-
-
-@pytest.fixture(autouse=True)
-def restored_default() -> Iterator[None]:
-    yield
-    set_default_implementation(None)
 
 
 def call(case: Case, **kwargs: object) -> torch.Tensor:
@@ -45,32 +38,20 @@ def test_what_is_on_a_gpu_goes_to_triton(dtype: torch.dtype) -> None:
         assert attention._choose(torch.empty(2, 2, 3, dtype=torch.float64, device='cuda'), None) == 'torch'
 
 
-def test_the_argument_overrides_the_default_which_overrides_the_choice(case: Case) -> None:
-    set_default_implementation('torch')
-    assert attention._choose(case.inputs[0], None) == 'torch'
-    assert attention._choose(case.inputs[0], 'numba') == 'numba'
-    set_default_implementation(None)
-    assert attention._choose(case.inputs[0], None) == 'numba'
+def test_the_argument_overrides_the_choice(case: Case) -> None:
+    assert attention._choose(case.inputs[0], 'torch') == 'torch'
 
 
-def test_a_missing_library_falls_back_with_one_warning_that_names_the_cost(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(attention, '_installed', {'numba': False, 'triton': False})
-    monkeypatch.setattr(attention, '_warned', set())
-    with pytest.warns(UserWarning, match='numba is not installed: .* slower .* pip install numba'):
-        out = call(case)
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')
-        assert torch.equal(call(case), out)
+def test_without_triton_the_fall_back_warns_of_its_cost(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, '_has_triton', False)
+    with pytest.warns(UserWarning, match='triton is not installed: .* slower .* pip install triton'):
+        out = call(case, implementation='triton')
     assert torch.equal(out, call(case, implementation='torch'))
 
 
 def test_an_unknown_implementation_is_refused(case: Case) -> None:
     with pytest.raises(ValueError, match=r"implementation must be one of .*, got 'cuda'"):
         call(case, implementation='cuda')
-    with pytest.raises(ValueError, match=r"implementation must be one of .*, got 'cuda'"):
-        set_default_implementation('cuda')
 
 
 def test_an_implementation_refuses_what_it_cannot_compute(case: Case) -> None:

@@ -7,7 +7,7 @@ from hypothesis import HealthCheck, given, settings
 from sampling_oracles import graph_of_rows, layered_neighborhood_oracle
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable
+from graphgps_ext.graph import InNeighbors, NeighborTable
 from graphgps_ext.sampling import (
     LayeredNeighborhood,
     layered_neighborhood,
@@ -47,7 +47,7 @@ def test_walk_equals_dictionary_oracle(implementation: str, data: st.DataObject,
     walk = layered_neighborhood(torch.tensor(seeds, dtype=torch.int64), draw, len(degrees), graph.num_nodes)
     n_id, tables = layered_neighborhood_oracle(seeds, draw, len(degrees))
     if walk.num_seeds < graph.num_nodes:  # else n_id is the same, but nothing is appended
-        assert [table.neighbors.tolist() for table in walk.layers] == tables
+        assert [table.source.tolist() for table in walk.layers] == tables
     assert walk.n_id.tolist() == n_id
     # seeds first and no node twice
     assert walk.n_id[: len(seeds)].tolist() == seeds
@@ -56,10 +56,10 @@ def test_walk_equals_dictionary_oracle(implementation: str, data: st.DataObject,
     for layer, table in enumerate(walk.layers):
         rows = walk.n_id[: walk.num_nodes[layer + 1]]
         drawn = draw(layer, rows)
-        taken = table.neighbors >= 0
-        assert (table.neighbors < walk.num_nodes[layer]).all()
-        assert torch.equal(taken, drawn.neighbors >= 0)
-        assert torch.equal(walk.n_id[table.neighbors[taken].long()], drawn.neighbors[taken].long())
+        taken = table.source >= 0
+        assert (table.source < walk.num_nodes[layer]).all()
+        assert torch.equal(taken, drawn.source >= 0)
+        assert torch.equal(walk.n_id[table.source[taken].long()], drawn.source[taken].long())
         assert torch.equal(table.edge_type, drawn.edge_type)
         assert torch.equal(table.edge_id, drawn.edge_id)
 
@@ -77,7 +77,7 @@ def test_all_nodes_as_seeds_equal_the_general_case(
     assert torch.equal(quick.n_id, general.n_id)
     assert quick.num_nodes == general.num_nodes
     for one, other in zip(quick.layers, general.layers, strict=True):
-        assert torch.equal(one.neighbors, other.neighbors)
+        assert torch.equal(one.source, other.source)
         assert torch.equal(one.edge_id, other.edge_id)
         assert one.num_sources == other.num_sources
 
@@ -86,7 +86,7 @@ def test_all_nodes_in_another_order_keep_that_order(implementation: str):
     graph = graph_of_rows([[1], [2], [0]])
     walk = layered_neighborhood(torch.tensor([2, 0, 1]), drawer(graph, [1], 0), 1, 3)
     assert walk.n_id.tolist() == [2, 0, 1]
-    assert walk.layers[0].neighbors.tolist() == [[1], [2], [0]]
+    assert walk.layers[0].source.tolist() == [[1], [2], [0]]
 
 
 def test_a_path_worked_by_hand(implementation: str):
@@ -95,8 +95,8 @@ def test_a_path_worked_by_hand(implementation: str):
     walk = layered_neighborhood(torch.tensor([0]), drawer(graph, [2, 2, 2, 2], 0), 4, 4)
     assert walk.n_id.tolist() == [0, 1, 2, 3]
     assert walk.num_nodes == (4, 4, 3, 2, 1)
-    assert walk.layers[3].neighbors.tolist() == [[1, -1]]
-    assert walk.layers[0].neighbors.tolist() == [[1, -1], [2, -1], [3, -1], [-1, -1]]
+    assert walk.layers[3].source.tolist() == [[1, -1]]
+    assert walk.layers[0].source.tolist() == [[1, -1], [2, -1], [3, -1], [-1, -1]]
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 import torch
 from sampling_oracles import check_table, equal, excess, graph_of_rows, random_graph, subset_probabilities
 
-from graphgps_ext.ops.neighbors import NeighborTable
+from graphgps_ext.graph import NeighborTable
 from graphgps_ext.sampling import PrefixWeights, prefix_weights, sample_neighbors, stream_key
 
 NUM_ROWS = 40_000
@@ -33,7 +33,7 @@ def draws(weights: list[float], degree: int, fill: str = 'mask') -> Counter:
     graph = graph_of_rows([range(len(weights))] * NUM_ROWS, num_sources=len(weights))
     prepared = prefix_weights(graph, torch.tensor(weights * NUM_ROWS))
     table = sample_neighbors(graph, prepared, degree, strategy='weighted', fill=fill, key=stream_key(8))
-    return Counter(tuple(item for item in row if item >= 0) for row in table.neighbors.tolist())
+    return Counter(tuple(item for item in row if item >= 0) for row in table.source.tolist())
 
 
 @pytest.mark.parametrize('degree', [1, 2, 3])
@@ -53,7 +53,7 @@ def test_draws_from_long_rows_have_the_law_of_plain_draws():
     counts = []
     for given in (weights, prefix_weights(graph, weights)):
         tables = [sample_neighbors(graph, given, 20, **options, key=stream_key(key)) for key in range(3)]
-        neighbors = torch.cat([table.neighbors for table in tables])
+        neighbors = torch.cat([table.source for table in tables])
         counts.append(neighbors.flatten().bincount(minlength=400).double())
     plain, prepared = counts
     seen = plain + prepared >= 20
@@ -86,7 +86,7 @@ def test_rows_are_a_function_of_key_and_node():
             whole = sample_neighbors(graph, prepared, 5, **options)
             some = sample_neighbors(graph, prefix_weights(graph, weights), 5, **options, nodes=nodes)
             assert whole.edge_id is not None
-            rows = NeighborTable(whole.neighbors[nodes], whole.edge_type[nodes], 5000, whole.edge_id[nodes])
+            rows = NeighborTable(whole.source[nodes], whole.edge_type[nodes], 5000, whole.edge_id[nodes])
             assert equal(some, rows)
     finally:
         torch.set_num_threads(threads)
@@ -145,4 +145,4 @@ def test_empty_graphs_can_be_prepared():
         graph = graph_of_rows(rows)
         prepared = prefix_weights(graph, torch.empty(0))
         table = sample_neighbors(graph, prepared, 3, strategy='weighted', fill='mask', key=0)
-        assert table.neighbors.tolist() == [[-1] * 3] * len(rows)
+        assert table.source.tolist() == [[-1] * 3] * len(rows)

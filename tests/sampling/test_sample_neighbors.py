@@ -4,7 +4,7 @@ import torch
 from hypothesis import given, settings
 from sampling_oracles import check_table, equal, graph_of_rows, random_graph, top_edges
 
-from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable
+from graphgps_ext.graph import InNeighbors, NeighborTable
 from graphgps_ext.sampling import PrefixWeights, sample_neighbors, stream_key
 from graphgps_ext.sampling.compiled import has_numba
 from graphgps_ext.sampling.neighbors_numba import draw_numba
@@ -65,7 +65,7 @@ def test_rows_of_a_subset_equal_those_rows_of_the_whole_graph(implementation: st
     for fill in ('mask', 'repeat'):
         whole = sample_neighbors(graph, weights, 7, strategy=strategy, fill=fill, key=5)
         some = sample_neighbors(graph, weights, 7, strategy=strategy, fill=fill, key=5, nodes=nodes)
-        rows = NeighborTable(whole.neighbors[nodes], whole.edge_type[nodes], 200, whole.edge_id[nodes])
+        rows = NeighborTable(whole.source[nodes], whole.edge_type[nodes], 200, whole.edge_id[nodes])
         assert equal(some, rows)
 
 
@@ -76,8 +76,8 @@ def test_a_row_does_not_depend_on_the_rest_of_the_graph(implementation: str):
     among = graph_of_rows([[1, 2, 3], row, [4] * 50], num_sources=99)
     padded = torch.cat([torch.ones(3), weights, torch.ones(50)])
     options = {'strategy': 'weighted', 'fill': 'mask', 'key': 11}
-    first = sample_neighbors(alone, weights, 9, **options).neighbors[1]
-    assert torch.equal(first, sample_neighbors(among, padded, 9, **options).neighbors[1])
+    first = sample_neighbors(alone, weights, 9, **options).source[1]
+    assert torch.equal(first, sample_neighbors(among, padded, 9, **options).source[1])
 
 
 def test_draws_are_independent_of_thread_count():
@@ -136,7 +136,7 @@ def test_graphs_without_edges_or_nodes_give_empty_tables(implementation: str):
     for rows in ([], [[]], [[], []]):
         graph = graph_of_rows(rows)
         table = sample_neighbors(graph, torch.empty(0), 3, strategy='weighted', fill='repeat', key=0)
-        assert table.neighbors.tolist() == [[-1] * 3] * len(rows)
+        assert table.source.tolist() == [[-1] * 3] * len(rows)
         assert table.edge_type.tolist() == [[0] * 3] * len(rows)
         assert table.edge_id is not None
         assert table.edge_id.tolist() == [[-1] * 3] * len(rows)
@@ -145,7 +145,7 @@ def test_graphs_without_edges_or_nodes_give_empty_tables(implementation: str):
 def test_uniform_needs_no_weights_and_int64_sources_stay_int64(implementation: str):
     graph = InNeighbors(torch.tensor([0, 3]), torch.tensor([2, 0, 1]), torch.zeros(3, dtype=torch.int8), 3)
     table = sample_neighbors(graph, None, 2, strategy='uniform', fill='mask', key=0)
-    assert table.neighbors.dtype == torch.int64
+    assert table.source.dtype == torch.int64
 
 
 def test_weights_of_any_positive_size_are_drawn_in_proportion(implementation: str):

@@ -28,10 +28,10 @@ def test_cuda_draws_the_edges_of_the_cpu(strategy: str, fill: str):
             )
             for device in ('cpu', 'cuda')
         )
-        assert there.neighbors.is_cuda
+        assert there.source.is_cuda
         there = there.to('cpu')
         assert torch.equal(here.edge_id, there.edge_id)
-        assert torch.equal(here.neighbors, there.neighbors)
+        assert torch.equal(here.source, there.source)
         assert torch.equal(here.edge_type, there.edge_type)
 
 
@@ -54,7 +54,7 @@ def test_cuda_walks_like_the_cpu():
     assert here.num_nodes == there.num_nodes
     assert torch.equal(here.n_id, there.n_id.cpu())
     for one, other in zip(here.layers, there.layers, strict=True):
-        assert torch.equal(one.neighbors, other.neighbors.cpu())
+        assert torch.equal(one.source, other.source.cpu())
 
 
 def test_a_bad_weight_is_named_on_cuda():

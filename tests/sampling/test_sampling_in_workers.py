@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from graphgps_ext.ops.neighbors import InNeighbors
+from graphgps_ext.graph import InNeighbors
 from graphgps_ext.sampling import LayeredNeighborhood, layered_neighborhood, sample_neighbors, stream_key
 
 NUM_NODES, LENGTH, DEGREE = 3000, 40, 5
@@ -44,7 +44,7 @@ class Walks(torch.utils.data.Dataset):
 
 def _same(first: LayeredNeighborhood, second: LayeredNeighborhood) -> bool:
     return torch.equal(first.n_id, second.n_id) and all(
-        torch.equal(a.neighbors, b.neighbors) for a, b in zip(first.layers, second.layers, strict=True)
+        torch.equal(a.source, b.source) for a, b in zip(first.layers, second.layers, strict=True)
     )
 
 
