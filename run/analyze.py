@@ -19,11 +19,12 @@ import sys
 from pathlib import Path
 
 import pandas as pd
+import torch
 from analyze_family import family_runs, train_family
-from bench_harness import describe
 from main import start
 
 from graphgps_ext.analysis import Run, find_runs, measure, suggest_degrees, write_report
+from graphgps_ext.provenance import describe
 from graphgps_ext.transform import kept_share
 
 
@@ -94,7 +95,7 @@ def main() -> None:
     measures = measure(
         runs, reference=arguments.reference, progress=lambda text: print(f'  {text}', flush=True)
     )
-    notes = [f'Command: `python {shlex.join(sys.argv)}`', f'Machine: {describe("cpu")}']
+    notes = [f'Command: `python {shlex.join(sys.argv)}`', f'Machine: {describe(torch.device("cpu"))}']
     print(f'report: {write_report(out, measures, notes=notes, extra=extra)}')
 
 

@@ -104,7 +104,7 @@ def node_values(
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
     """What `measure` finds for every node, and the number of in-edges that it looked at.
 
-    The edges pass in blocks; what stays is some float64 numbers for each node, of one layer at a time: at most
+    The edges pass in blocks; what stays is some float64 numbers for each node, of one layer at a time: up to
     21 of them, 0.4 GB, on 2.4 million nodes with 197 million edges, whose scores take 0.8 GB for each layer.
 
     Args:
