@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from graphgps_ext.analysis.kernels import distance_rows, exponential_weights, spearman_rows
 from graphgps_ext.analysis.stream import RowBlock, Weights, node_values, over_nodes
+from graphgps_ext.errors import DataError
 from graphgps_ext.graph import InNeighbors
 from graphgps_ext.sampling.random import stream_key
 from graphgps_ext.scores import AttentionScores
@@ -118,14 +119,14 @@ def _pairs(
         return
     ours, theirs = scores.manifest, reference.manifest
     if ours.graph_fingerprint != theirs.graph_fingerprint:
-        raise ValueError(
+        raise DataError(
             f'two networks can be compared on the same edges only: one has {ours.num_edges} attention edges '
             f'of {ours.dataset}, expander degree {ours.expander_degree}, seed {ours.expander_seed}; the '
             f'other {theirs.num_edges} of {theirs.dataset}, expander degree {theirs.expander_degree}, seed '
             f'{theirs.expander_seed} (keys dataset.name, prep.exp, prep.exp_deg, prep.exp_seed)'
         )
     if len(scores.layers) != len(reference.layers):
-        raise ValueError(
+        raise DataError(
             f'two networks need the same number of layers to be compared, got {len(scores.layers)} and '
             f'{len(reference.layers)} (key gt.layers)'
         )
@@ -149,7 +150,7 @@ def layer_agreement(
         ValueError: if there is one layer only.
     """
     if len(scores.layers) < 2:
-        raise ValueError(
+        raise DataError(
             f'layers can be compared with each other from 2 on, got {len(scores.layers)} (key gt.layers)'
         )
     frames = []

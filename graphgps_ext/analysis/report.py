@@ -18,6 +18,7 @@ from graphgps_ext.analysis.compare import ALL_EDGES
 from graphgps_ext.analysis.measure import Measures
 from graphgps_ext.analysis.spread import over_runs
 from graphgps_ext.analysis.summarize import select
+from graphgps_ext.errors import OtherResultsError
 from graphgps_ext.files import new_folder
 
 _DPI = 150
@@ -139,7 +140,7 @@ def write_report(
     """
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / 'report.md').is_file():
-        raise FileExistsError(f'{folder} holds something else than an earlier report: choose another --out')
+        raise OtherResultsError(f'{folder} holds something else than an earlier report: choose another --out')
     folder.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(folder) as partial:
         lines = ['# What the attention looks at', '', *[f'{note}  ' for note in notes], '', FORMULAS, '']

@@ -8,6 +8,7 @@ from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.register import register_loader
 
+from graphgps_ext.errors import ConfigError
 from graphgps_ext.graph import graph_edges
 from graphgps_ext.loader.datasets import load_data
 from graphgps_ext.transform.attention_graph import attention_graph
@@ -20,8 +21,6 @@ from graphgps_ext.transform.split import (
     labeled_nodes,
     random_split,
 )
-
-SPLIT_MODES = ('standard', 'random', 'class-balanced')
 
 
 class SingleGraph(InMemoryDataset):
@@ -64,7 +63,7 @@ def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
     if data is None:
         return None
     if cfg.prep.edge_attr and 'edge_attr' not in data:
-        raise ValueError(f'{format} {name} has no edge features (set prep.edge_attr False)')
+        raise ConfigError(f'{format} {name} has no edge features (set prep.edge_attr False)')
     data.x = make_features(data)
     split = choose_split(data)
     data.train_mask, data.val_mask, data.test_mask = split.train, split.val, split.test
@@ -79,8 +78,6 @@ def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
         expander_seed=cfg.prep.exp_seed,
         self_loops=cfg.prep.add_self_loops,
         num_virtual_nodes=cfg.prep.num_virt_node,
-        check_max_nodes=cfg.prep.exp_check_max_nodes,
-        max_tries=cfg.prep.exp_max_tries,
     )
     if graph.edge_attr is not None:
         data.attention_edge_attr = graph.edge_attr
@@ -117,7 +114,7 @@ def choose_split(data: Data) -> Split:
     if mode == 'class-balanced':
         return class_balanced_split(data.y, cfg.dataset.split[0], cfg.dataset.split_seed)
     if 'train_mask' not in data:
-        raise ValueError(
+        raise ConfigError(
             f'{cfg.dataset.name} has no split of its own (set dataset.split_mode to random or class-balanced)'
         )
     return fixed_split(

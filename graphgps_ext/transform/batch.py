@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from graphgps_ext.errors import ConfigError
 from graphgps_ext.graph import Graph, InNeighbors, OutNeighbors, graph_edges
 from graphgps_ext.ops import with_transpose
 
@@ -35,7 +36,7 @@ def attention_graph_of(data: Data) -> InNeighbors:
         ValueError: if there is none.
     """
     if 'attention_indptr' not in data:
-        raise ValueError(
+        raise ConfigError(
             'this layer needs an attention graph on the batch, got none: load the data with a dataset.format '
             'of graphgps_ext (see the README)'
         )
@@ -78,7 +79,7 @@ def layer_graphs(data: Data, num_layers: int) -> Sequence[Graph]:
     if 'layers' not in data:
         return [attention_graph_of(data)] * num_layers
     if len(data.layers) != num_layers:
-        raise ValueError(
+        raise ConfigError(
             f'a network of {num_layers} layers needs a batch of as many sampled layers, '
             f'got {len(data.layers)} (set gt.layers or spex.layer_degrees)'
         )

@@ -14,7 +14,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from graphgps_ext.benchmark import execute
-from graphgps_ext.benchmark.errors import BenchmarkError
+from graphgps_ext.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
 SCRIPT = REPOSITORY / 'run' / 'benchmark.py'
@@ -156,7 +156,7 @@ def test_bad_input_is_refused_before_anything_is_written(
     config = fake_runs.write_config(tmp_path / 'GCN/actor-GCN.yaml')
     filled = [text.format(config=config, out=tmp_path / 'out') for text in arguments]
     options = [] if '--collect' in filled else ['--out', str(tmp_path / 'out')]
-    with pytest.raises(BenchmarkError, match=message):
+    with pytest.raises(UserError, match=message):
         script.main([*filled, *options])
     assert not (tmp_path / 'out').exists()
 
@@ -174,7 +174,7 @@ def test_older_csv_that_cannot_take_rows_stops_it_before_the_first_run(
     config = fake_runs.write_config(tmp_path / 'GCN/actor-GCN.yaml')
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'results.csv').write_text('model,acc\nGCN,0.5\n')
-    with pytest.raises(BenchmarkError, match='lacks the columns dataset, split, seed, metric, test'):
+    with pytest.raises(UserError, match='lacks the columns dataset, split, seed, metric, test'):
         script.main([str(config), '--out', str(tmp_path / 'out')])
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['results.csv']
     assert (tmp_path / 'out' / 'results.csv').read_text() == 'model,acc\nGCN,0.5\n'

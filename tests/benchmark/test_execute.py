@@ -16,10 +16,10 @@ import torch
 
 from graphgps_ext.benchmark import execute as module
 from graphgps_ext.benchmark.devices import Device, places
-from graphgps_ext.benchmark.errors import BenchmarkError
 from graphgps_ext.benchmark.execute import Outcome, execute, log_file
 from graphgps_ext.benchmark.plan import Run, finished_runs
 from graphgps_ext.benchmark.progress import Progress, clock
+from graphgps_ext.errors import UserError
 
 CPU = Device('cpu')
 # A process that notes its start and its end, and finishes.
@@ -216,17 +216,17 @@ def test_jobs_are_dealt_to_the_devices_and_share_the_cores(monkeypatch: pytest.M
     assert places('cuda:1,cuda:0', 3) == [Device('cuda:1', 2), Device('cuda:0', 2), Device('cuda:1', 2)]
     assert places('cuda', 0) == places('auto', 0) == [Device('cuda:0', 4), Device('cuda:1', 4)]
     assert places('cpu', 0) == [CPU]
-    with pytest.raises(BenchmarkError, match='--devices needs some of cpu, cuda:0, cuda:1, got cuda:2, gpu'):
+    with pytest.raises(UserError, match='--devices needs some of cpu, cuda:0, cuda:1, got cuda:2, gpu'):
         places('cuda:2,cpu,gpu', 0)
-    with pytest.raises(BenchmarkError, match='--devices needs different names'):
+    with pytest.raises(UserError, match='--devices needs different names'):
         places('cpu,cpu', 0)
-    with pytest.raises(BenchmarkError, match='--jobs needs to be at least 1, got -1'):
+    with pytest.raises(UserError, match='--jobs needs to be at least 1, got -1'):
         places('cpu', -1)
 
 
 def test_gpu_that_is_not_there_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
-    with pytest.raises(BenchmarkError, match='--devices needs some of cpu, got cuda'):
+    with pytest.raises(UserError, match='--devices needs some of cpu, got cuda'):
         places('cuda', 0)
 
 
