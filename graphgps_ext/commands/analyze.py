@@ -101,5 +101,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     measures = measure(
         runs, reference=arguments.reference, progress=lambda text: print(f'  {text}', flush=True)
     )
-    notes = [f'Command: `graphgps-ext analyze {shlex.join(argv)}`', f'Machine: {describe(torch.device("cpu"))}']
+    notes = [
+        f'Command: `graphgps-ext analyze {shlex.join(argv)}`',
+        f'Machine: {describe(torch.device("cpu"))}',
+    ]
     print(f'report: {write_report(out, measures, notes=notes, extra=extra)}')
