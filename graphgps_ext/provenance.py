@@ -50,3 +50,12 @@ def device_name(device: torch.device) -> str:
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     return f'{device.type}, {torch.get_num_threads()} threads'
+
+
+def describe(device: torch.device) -> str:
+    """The device, the versions and the revision in one line, for a report or a benchmark."""
+    found = versions()
+    return (
+        f'{platform.machine()}, {device_name(device)}; torch {found["torch"]}, '
+        f'PyG {found["torch_geometric"]}; Python {found["python"]}; revision {git_revision() or "unknown"}'
+    )

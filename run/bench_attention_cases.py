@@ -112,12 +112,17 @@ def _growth(base: int) -> list[AttentionCase]:
     return cases
 
 
+_TINY = [
+    AttentionCase('table 200 x 5, 2 x 4', 200, 5, 2, 4),
+    AttentionCase('graph 200 x 5, 1 x 4', 200, 5, 1, 4, True),
+]
 _SMALL = [
     AttentionCase('table 2,000 x 10, 4 x 16', 2000, 10, 4, 16),
     AttentionCase('graph 1,000 x 50, 1 x 4', 1000, 50, 1, 4, skewed=True),
 ]
 # Group -> device -> cases. stage2 and stage1 are those of the targets in docs/performance.md.
 GROUPS: dict[str, dict[str, list[AttentionCase]]] = {
+    'tiny': {'cpu': _TINY, 'cuda': _TINY},
     'small': {'cpu': _SMALL, 'cuda': _SMALL},
     'stage2': {
         'cpu': [AttentionCase('stage 2: 50,000 x 10, 4 x 16', 50_000, 10, 4, 16)],

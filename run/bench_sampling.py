@@ -2,12 +2,12 @@
 
     python run/bench_sampling.py                        the cases of this machine's device
     python run/bench_sampling.py --groups small         seconds on two cores
+    python run/bench_sampling.py --groups tiny --seconds 0.01   does the script work?
     python run/bench_sampling.py --json sampling.json   rows as JSON as well
 
 impl: numba = one pass with a reservoir per row; prepared = look-ups in running sums that were made once
-(`row_sums`); jumps = exponential jumps over the same sums (A-ExpJ); torch = one sort, the draw of CUDA
-and of a machine without numba. Before they are timed, numba and torch must draw the same edges; prepared and
-jumps, which draw others, must give valid rows whose edges have the same mean log-weight.
+(`row_sums`); torch = one sort, the draw of CUDA. Before they are timed, numba and torch must draw the
+same edges; prepared, which draws others, must give valid rows whose edges have the same mean log-weight.
 
 ns_per_edge counts every edge of the graph (walks: every slot of the tables), and on the CPU the time of all
 threads together, as does ns_per_row; ms is what the clock on the wall says.
@@ -17,18 +17,17 @@ from __future__ import annotations
 
 import argparse
 import re
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from bench_harness import describe, extra_mb, print_table, synchronize, write_json
-from bench_sampling_jumps import draw_by_jumps
+from bench_harness import extra_mb, median_ms, print_table, write_json
 from torch import Tensor
 
 from graphgps_ext.graph import InNeighbors
+from graphgps_ext.provenance import describe
 from graphgps_ext.sampling import RowSums, SamplingPlan, layered_neighborhood, row_sums, sample_neighbors
 from graphgps_ext.sampling.neighbors_torch import draw_torch
 from graphgps_ext.sampling.relabel import NumbaRelabeler, TorchRelabeler
@@ -82,6 +81,10 @@ class WalkCase:
 
 
 GROUPS: dict[str, dict[str, list[DrawCase | WalkCase]]] = {
+    'tiny': {
+        device: [DrawCase(500, 20), DrawCase(50, 200, skewed=True), WalkCase(500, 20, (3, 2))]
+        for device in ('cpu', 'cuda')
+    },
     'small': {
         device: [DrawCase(50_000, 20), DrawCase(5_000, 200), WalkCase(100_000, 500, (10, 10))]
         for device in ('cpu', 'cuda')
@@ -105,19 +108,12 @@ GROUPS: dict[str, dict[str, list[DrawCase | WalkCase]]] = {
 }
 
 
-def measure(function: Callable[[], Any], device: str) -> tuple[float, float]:
+def measure(function: Callable[[], Any], device: str, seconds: float) -> tuple[float, float]:
     """Median milliseconds on the wall, and of all threads together (on CUDA: the wall again)."""
-    function()
-    synchronize(device)
-    wall, cpu = [], []
-    begin = time.perf_counter()
-    while len(wall) < 3 or (time.perf_counter() - begin < 1.5 and len(wall) < 50):
-        start, start_cpu = time.perf_counter(), time.process_time()
-        function()
-        synchronize(device)
-        wall.append((time.perf_counter() - start) * 1e3)
-        cpu.append((time.process_time() - start_cpu) * 1e3)
-    return statistics.median(wall), statistics.median(cpu if device == 'cpu' else wall)
+    wall = median_ms(function, device, seconds=seconds)
+    if device == 'cuda':
+        return wall, wall
+    return wall, median_ms(function, device, seconds=seconds, clock=time.process_time)
 
 
 def draws(
@@ -136,7 +132,6 @@ def draws(
     if device == 'cpu':
         sums = row_sums(graph, weights)
         yield 'prepared', lambda key, nodes: sample('weighted', key, nodes, sums)
-        yield 'jumps', lambda key, nodes: draw_by_jumps(graph, weights, sums.prefix, K, key, nodes)
         yield 'torch', lambda key, nodes: draw_torch(graph, weights, K, 'weighted', 'mask', key, nodes)[2]
     yield f'{fast}, uniform', lambda key, nodes: sample('uniform', key, nodes)
     yield f'{fast}, top', lambda key, nodes: sample('top', key, nodes)
@@ -158,14 +153,15 @@ def check(
         raise AssertionError(
             f'{impl} gives rows with a wrong number of edges, duplicates, or edges of other rows'
         )
-    if impl in ('prepared', 'jumps'):
+    if impl == 'prepared':
         means = [weights[edges[taken]].log().double() for edges in (drawn, truth)]
         spread = (2 * means[1].var() / means[1].numel()).sqrt()
         if (means[0].mean() - means[1].mean()).abs() > 5 * spread:
             raise AssertionError(f'{impl} draws edges of another mean log-weight than the sort')
 
 
-def bench_draw(case: DrawCase, device: str, only: str) -> list[dict[str, Any]]:
+def bench_draw(case: DrawCase, device: str, only: str, seconds: float) -> list[dict[str, Any]]:
+    """A row per implementation that `only` matches, all checked before they are timed."""
     graph, weights = case.make()
     nodes = torch.arange(min(CHECKED_NODES, case.nodes))
     truth = draw_torch(graph, weights, case.K, 'weighted', 'mask', 0, nodes)[2].to(device)
@@ -175,7 +171,7 @@ def bench_draw(case: DrawCase, device: str, only: str) -> list[dict[str, Any]]:
         if not re.search(only, impl):
             continue
         check(impl, draw(0, nodes), truth, graph, weights, nodes)
-        ms, cpu_ms = measure(lambda draw=draw: draw(1, None), device)
+        ms, cpu_ms = measure(lambda draw=draw: draw(1, None), device, seconds)
         extra = extra_mb(lambda draw=draw: draw(1, None), device)
         rows.append(
             {
@@ -188,7 +184,7 @@ def bench_draw(case: DrawCase, device: str, only: str) -> list[dict[str, Any]]:
     return rows
 
 
-def bench_walk(case: WalkCase, device: str, only: str) -> list[dict[str, Any]]:
+def bench_walk(case: WalkCase, device: str, only: str, seconds: float) -> list[dict[str, Any]]:
     """Draw and relabelling together, then the relabelling alone by each implementation."""
     graph = DrawCase(case.nodes, 20).make()[0].to(device)
     generator = torch.Generator().manual_seed(1)
@@ -217,7 +213,7 @@ def bench_walk(case: WalkCase, device: str, only: str) -> list[dict[str, Any]]:
     rows = []
     for impl, function in functions.items():
         if re.search(only, impl):
-            ms, cpu_ms = measure(function, device)
+            ms, cpu_ms = measure(function, device, seconds)
             rows.append(
                 {
                     'case': case.name, 'impl': impl, 'device': device, 'nodes': walk.num_nodes[0],
@@ -228,7 +224,8 @@ def bench_walk(case: WalkCase, device: str, only: str) -> list[dict[str, Any]]:
     return rows
 
 
-def main() -> None:
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measures the groups asked for; raises if an implementation draws what it should not."""
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -237,14 +234,15 @@ def main() -> None:
     )
     parser.add_argument('--groups', nargs='+', choices=sorted(GROUPS), default=['degrees', 'shapes', 'walks'])
     parser.add_argument('--impl', default='', help='only implementations matching this regular expression')
+    parser.add_argument('--seconds', type=float, default=1.0, help='of measuring, for each row')
     parser.add_argument('--json', metavar='FILE', help='write the rows here')
-    args = parser.parse_args()
-    print(f'{describe(args.device)}\nmedian; slower: against the first row of the case\n')
+    args = parser.parse_args(argv)
+    print(f'{describe(torch.device(args.device))}\nmedian; slower: against the first row of the case\n')
     rows: list[dict[str, Any]] = []
     for group in args.groups:
         for case in GROUPS[group][args.device]:
             bench = bench_draw if isinstance(case, DrawCase) else bench_walk
-            found = bench(case, args.device, args.impl)
+            found = bench(case, args.device, args.impl, args.seconds)
             for row in found:
                 row['slower'] = row['ms'] / found[0]['ms']
             print_table(found, COLUMNS)
