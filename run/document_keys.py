@@ -1,27 +1,20 @@
 """Writes the reference of names, keys and data sets into the README: python run/document_keys.py [--check]
 
 Everything in it is read from the package: names from GraphGym's registries, with the first paragraph of their
-docstrings; keys from the config groups, with the comment above each; data sets from the tables in the
-docstrings of graphgps_ext/loader/datasets.
+docstrings; keys from the config groups; data sets from the tables in the docstrings of
+graphgps_ext/loader/datasets.
 """
 
 from __future__ import annotations
 
 import argparse
-import ast
 import inspect
-import io
 import re
 import sys
-import textwrap
-import tokenize
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
-
-from yacs.config import CfgNode
 
 with warnings.catch_warnings():
     warnings.simplefilter('ignore', FutureWarning)  # of a third party's import
@@ -29,6 +22,7 @@ with warnings.catch_warnings():
 
     import graphgps_ext  # noqa: F401  (fills the registries)
     from graphgps_ext.config import GROUPS
+    from graphgps_ext.config.key import Group, Key
     from graphgps_ext.loader import datasets
 
 README = Path(__file__).resolve().parent.parent / 'README.md'
@@ -53,15 +47,6 @@ SELECTED_BY = {
     'config': 'always (keys below)',
 }
 NOT_SELECTED = {'spex_attention_scores': 'used by `model.type: spex_estimator`'}
-
-
-@dataclass(frozen=True)
-class Key:
-    """A config key: dotted name, default value, and the comment above it in the source."""
-
-    name: str
-    default: Any
-    comment: str
 
 
 def registered_names() -> Iterator[tuple[str, str, Any]]:
@@ -99,59 +84,18 @@ def summary(thing: Any) -> str:
     return ' '.join(text.split('\n\n')[0].split())
 
 
-def config_keys(group: Callable[[CfgNode], None]) -> list[Key]:
-    """The keys that a config group adds, in the order of its source.
-
-    Raises:
-        ValueError: if a key has no comment of its own, or is not written as `cfg.group.key = value`.
-    """
-    live = CfgNode()
-    group(live)
-    source = textwrap.dedent(inspect.getsource(group))
-    comments = _comment_lines(source)
-    function = ast.parse(source).body[0]
-    assert isinstance(function, ast.FunctionDef)
-    keys = []
-    for statement in function.body:
-        if not (isinstance(statement, ast.Assign) and isinstance(statement.targets[0], ast.Attribute)):
-            continue
-        name = ast.unparse(statement.targets[0]).partition('.')[2]
-        first = statement.lineno
-        while first - 1 in comments:
-            first -= 1
-        comment = ' '.join(comments[line] for line in range(first, statement.lineno))
-        if not comment:
-            raise ValueError(f'{name} needs a comment on the line above it in {group.__module__}, got none')
-        keys.append(Key(name, _value(live, name), comment))
-    added = set(_names(live))
-    if added != {key.name for key in keys}:
-        hidden = sorted(added.symmetric_difference(key.name for key in keys))
-        raise ValueError(f'{group.__module__} needs `cfg.group.key = value` for each key, not so: {hidden}')
-    return keys
+def key_rows(group: Group) -> list[tuple[str, str, str, str]]:
+    """(name, type, default, meaning with the allowed values where it does not say them) of each key."""
+    return [
+        (f'`{name}`', type(key.default).__name__, _shown(key.default), _meaning(key))
+        for name, key in group.keys.items()
+    ]
 
 
-def _comment_lines(source: str) -> dict[int, str]:
-    """Line number to text, for lines that hold nothing but a comment."""
-    tokens = tokenize.generate_tokens(io.StringIO(source).readline)
-    return {
-        token.start[0]: token.string.lstrip('# ')
-        for token in tokens
-        if token.type == tokenize.COMMENT and not token.line[: token.start[1]].strip()
-    }
-
-
-def _names(node: CfgNode, prefix: str = '') -> Iterator[str]:
-    for name, value in node.items():
-        if isinstance(value, CfgNode):
-            yield from _names(value, f'{prefix}{name}.')
-        else:
-            yield f'{prefix}{name}'
-
-
-def _value(node: CfgNode, name: str) -> Any:
-    for part in name.split('.'):
-        node = node[part]
-    return node
+def _meaning(key: Key) -> str:
+    if not key.allowed or (key.choices and all(choice in key.meaning for choice in key.choices)):
+        return key.meaning
+    return f'{key.meaning} {key.allowed[0].upper()}{key.allowed[1:]}.'
 
 
 def docstring_table(thing: Any) -> list[str]:
@@ -187,12 +131,8 @@ def reference() -> str:
     lines += ['', '### Keys', '']
     lines += ["Beside GraphGym's own. Defaults are those of an empty config file.", '']
     for group in GROUPS.values():
-        rows = [
-            (f'`{key.name}`', type(key.default).__name__, _shown(key.default), key.comment)
-            for key in config_keys(group)
-        ]
-        lines += [f'**{summary(sys.modules[group.__module__])}**', '']
-        lines += [*_table(('key', 'type', 'default', 'meaning'), rows), '']
+        lines += [f'**{group.title}**', '']
+        lines += [*_table(('key', 'type', 'default', 'meaning'), key_rows(group)), '']
     lines += ['### Data sets', '', *docstring_table(datasets), '']
     lines += [f'### A graph of your own: `{datasets.load_file.__name__}`', '']
     lines += [summary(datasets.load_file), '', *docstring_table(datasets.load_file)]
@@ -209,7 +149,7 @@ def with_reference(text: str) -> str:
         raise ValueError(f'the README needs the lines {BEGIN} and {END} once each, in this order')
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    note = '<!-- Written by run/document_keys.py from docstrings and config comments: edit those. -->'
+    note = '<!-- Written by run/document_keys.py from docstrings and config/*.py: edit those. -->'
     return f'{before}{BEGIN}\n{note}\n\n{reference()}\n\n{END}{after}'
 
 

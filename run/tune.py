@@ -29,7 +29,6 @@ from pathlib import Path
 
 import optuna
 import torch
-import yaml
 from filelock import FileLock
 from main import choose_run, run_once, start
 from optuna.trial import FrozenTrial, TrialState
@@ -40,6 +39,7 @@ from tune_space import Settings, read_space
 
 from graphgps_ext.config.check import ConfigError
 from graphgps_ext.config.load import load_config
+from graphgps_ext.config.tree import read_yaml
 from graphgps_ext.sampling import stream_key
 from graphgps_ext.train.callbacks import SELECTION
 from graphgps_ext.train.results import PLACE_KEYS, flat_config, hyper_parameters
@@ -120,7 +120,7 @@ class Search:
         made = {
             'config': hyper_parameters(cfg),
             'estimator': self.made_estimator if self.args.estimator else None,
-            'space': yaml.safe_load(self.args.space.read_text(encoding='utf-8')),
+            'space': read_yaml(self.args.space),
             'repeat': self.args.repeat,
         }
         made = json.loads(json.dumps(made))

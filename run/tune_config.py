@@ -9,6 +9,8 @@ from pathlib import Path
 import yaml
 from tune_space import Settings
 
+from graphgps_ext.config.tree import put, read_yaml
+
 
 def pairs(words: Sequence[str]) -> dict[str, str]:
     """Overrides of the command line as keys and texts."""
@@ -31,13 +33,9 @@ _Dumper.add_representer(
 
 def write_config(folder: Path, source: Path, settings: Settings, title: str) -> None:
     """Writes the config file `source` with other settings to `folder`, whole or not at all."""
-    tree = yaml.safe_load(source.read_text(encoding='utf-8')) or {}
+    tree = read_yaml(source)
     for key, value in settings.items():
-        *groups, name = key.split('.')
-        node = tree
-        for group in groups:
-            node = node.setdefault(group, {})
-        node[name] = value
+        put(tree, key, value)
     folder.mkdir(parents=True, exist_ok=True)
     temporary = folder / f'{source.name}.tmp'
     text = yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True)

@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
+
+from graphgps_ext.config.tree import read_yaml
 
 Settings = dict[str, Any]
 
@@ -116,11 +117,8 @@ def read_space(path: Path, known: Mapping[str, Any]) -> Space:
     """
     if not path.is_file():
         raise FileNotFoundError(f'there is no space file {path} (--space)')
-    try:
-        tree = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except yaml.YAMLError as error:
-        raise ValueError(f'{path} is not valid YAML: {error}') from None
-    if not isinstance(tree, dict) or not tree:
+    tree = read_yaml(path)
+    if not tree:
         raise ValueError(f'{path} needs entries "key: [choices]" or "key: {{low: , high: }}", got {tree!r}')
     dimensions, problems = [], []
     for name, content in tree.items():

@@ -14,7 +14,6 @@ from torch_geometric.graphgym.config import set_cfg
 from yacs.config import CfgNode
 
 from graphgps_ext.config import GROUPS
-from graphgps_ext.config.group import ensure_group
 from graphgps_ext.loader.datasets import FORMATS
 from graphgps_ext.loader.datasets.ogb import OGB_NAMES
 from graphgps_ext.loader.datasets.pyg import PYG_NAMES
@@ -155,46 +154,20 @@ def test_the_keys_of_a_users_own_file_are_listed(rows: list[list[str]]) -> None:
         assert f'`{key}`' in cells
 
 
-def with_comment_of_two_lines(cfg: CfgNode) -> None:
-    """A group as the package writes them."""
-    ensure_group(cfg, 'some')
-
-    # ---- A part of it
-
-    # First line,
-    # second line.
-    cfg.some.key = [1, 2]  # not this
-
-
-def without_comment(cfg: CfgNode) -> None:
-    """A key that says nothing."""
-    ensure_group(cfg, 'some')
-    # Not about the key.
-
-    cfg.some.key = 1
-
-
-def hidden_key(cfg: CfgNode) -> None:
-    """A key that is not written out."""
-    ensure_group(cfg, 'some')
-    cfg.some['key'] = 1
-
-
-def test_the_comment_is_all_the_lines_right_above_a_key() -> None:
-    (key,) = document_keys.config_keys(with_comment_of_two_lines)
-    assert (key.name, key.default, key.comment) == ('some.key', [1, 2], 'First line, second line.')
-
-
-def test_a_key_without_comment_is_refused() -> None:
-    with pytest.raises(ValueError, match=r'some\.key needs a comment on the line above it'):
-        document_keys.config_keys(without_comment)
-
-
-def test_a_key_that_the_source_does_not_spell_out_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"needs `cfg\.group\.key = value` for each key, not so: \['some\.key'\]"
-    ):
-        document_keys.config_keys(hidden_key)
+@pytest.mark.parametrize(
+    ('name', 'end'),
+    [
+        ('gt.local_gnn_type', ' One of none, gcn, sage, gat, gatedgcn.'),
+        ('spex.fill', ' or repeat draws to fill them.'),
+        ('gt.layers', ' At least 1.'),
+        ('gt.beta', ' At most 1.'),
+        ('spex.temperature_min', ' In (0, 1].'),
+        ('gt.residual', ' to their outputs.'),
+    ],
+)
+def test_the_meaning_says_the_allowed_values_once(rows: list[list[str]], name: str, end: str) -> None:
+    (row,) = (row for row in rows if row[0] == f'`{name}`')
+    assert row[3].endswith(end)
 
 
 def test_the_package_has_its_groups_of_keys() -> None:

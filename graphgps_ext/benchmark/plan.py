@@ -13,7 +13,7 @@ from yacs.config import CfgNode
 from graphgps_ext.benchmark.configs import Config
 from graphgps_ext.benchmark.errors import BenchmarkError
 from graphgps_ext.benchmark.splits import own_split, splits_of
-from graphgps_ext.config.check import get
+from graphgps_ext.config.tree import get, put, read_yaml
 from graphgps_ext.train.results import is_finished, write_json
 
 RECORD = 'benchmark.json'  # in a config's result folder: under which name it stands in the tables
@@ -183,15 +183,9 @@ def config_file(config: Config, out: Path) -> Path:
 def write_configs(runs: Sequence[Run], out: Path) -> None:
     """Writes each config with its overrides, and under which name it stands in the tables."""
     for config in {str(run.config.name): run.config for run in runs}.values():
-        tree = yaml.safe_load(config.source.read_text(encoding='utf-8')) or {}
+        tree = read_yaml(config.source)
         for key in config.overrides[::2]:
-            node = tree
-            *groups, last = key.split('.')
-            for group in groups:
-                node[group] = node.get(group) or {}
-                node = node[group]
-            value = get(config.cfg, key)
-            node[last] = list(value) if isinstance(value, tuple) else value
+            put(tree, key, get(config.cfg, key))
         path = config_file(config, out)
         path.parent.mkdir(parents=True, exist_ok=True)
         said = f'# {config.name}: {config.source} with {" ".join(config.overrides) or "no overrides"}\n'

@@ -21,8 +21,6 @@ from graphgps_ext.transform.split import (
     random_split,
 )
 
-SPLIT_MODES = ('standard', 'random', 'class-balanced')
-
 
 class SingleGraph(InMemoryDataset):
     """One graph as the data set that GraphGym's own loaders expect."""
@@ -79,8 +77,6 @@ def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
         expander_seed=cfg.prep.exp_seed,
         self_loops=cfg.prep.add_self_loops,
         num_virtual_nodes=cfg.prep.num_virt_node,
-        check_max_nodes=cfg.prep.exp_check_max_nodes,
-        max_tries=cfg.prep.exp_max_tries,
     )
     if graph.edge_attr is not None:
         data.attention_edge_attr = graph.edge_attr

@@ -16,6 +16,7 @@ from torch_geometric.graphgym.imports import pl
 from torch_geometric.graphgym.utils.comp_budget import params_count
 from tqdm import tqdm
 
+from graphgps_ext.capabilities import capabilities
 from graphgps_ext.sampling import stream_key
 from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
 from graphgps_ext.train.metrics import best_metric
@@ -205,7 +206,7 @@ class EpochRecord(pl.Callback):
         }
         if torch.cuda.is_available():
             extra['memory/peak_gpu_mb'] = peak_gpu_mb()
-        if hasattr(pl_module.model, 'temperature'):
+        if capabilities(cfg.model.type).temperature:
             extra['temperature'] = pl_module.model.temperature
         trainer.logger.log_metrics(extra, step=epoch)
         self._show(trainer, values, selection)

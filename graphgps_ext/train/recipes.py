@@ -18,8 +18,8 @@ from torch_geometric.graphgym.imports import pl
 from torch_geometric.graphgym.register import register_train
 
 from graphgps_ext import scores
+from graphgps_ext.capabilities import capabilities
 from graphgps_ext.loader.neighbor_loader import SamplingPlan
-from graphgps_ext.network.plain import PlainNetwork
 from graphgps_ext.train.callbacks import PhasesOfNetwork, TemperatureSchedule
 from graphgps_ext.train.datamodule import PartitionedData, SampledData, WholeGraphData
 from graphgps_ext.train.fit import fit, report
@@ -41,10 +41,9 @@ def build_model(data: Data) -> NodeClassifier:
 
 def num_edges(data: Data) -> int:
     """Number of graph and expander edges, without self-loops and those of virtual nodes; 0 for an MLP."""
-    if cfg.model.type == 'pyg_mlp':
-        return 0
-    if 'attention_type' not in data:  # a graph for message passing
-        return data.num_edges
+    can = capabilities(cfg.model.type)
+    if can.plain:
+        return data.num_edges if can.sees_edges else 0
     return int((data.attention_type <= EXPANDER).sum())
 
 
@@ -55,10 +54,11 @@ def train_full_graph(data: Data, *, callbacks: tuple[pl.Callback, ...] = ()) -> 
     PyG's models (`model.type pyg_...`) get graph edges alone, and parts with `train.sampler random_node`.
     """
     model = build_model(data)
-    if isinstance(model.model, PlainNetwork):
+    can = capabilities(cfg.model.type)
+    if can.plain:
         data = plain_graph(data)
     datamodule = PartitionedData(data) if cfg.train.sampler == 'random_node' else WholeGraphData(data)
-    if hasattr(model.model, 'changes_phase'):
+    if can.phases:
         callbacks = (*callbacks, PhasesOfNetwork())
     trainer = fit(model, datamodule, callbacks=callbacks)
     edges = num_edges(data)

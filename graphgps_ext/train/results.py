@@ -21,6 +21,8 @@ import yaml
 from torch_geometric.graphgym.config import set_cfg
 from yacs.config import CfgNode
 
+from graphgps_ext.config.tree import flatten, read_yaml
+
 SPLITS = ('train', 'val', 'test')
 
 # Keys that may differ between a run and its continuation: where it runs, or what the data say, not what it
@@ -74,20 +76,9 @@ def drop_stats_from(run_dir: Path, epoch: int) -> None:
             os.replace(temporary, path)
 
 
-def flatten(node: dict[str, Any], prefix: str = '') -> dict[str, Any]:
-    """A tree of groups as one level of dotted keys."""
-    out: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, dict):
-            out.update(flatten(value, f'{prefix}{key}.'))
-        else:
-            out[f'{prefix}{key}'] = list(value) if isinstance(value, tuple) else value
-    return out
-
-
 def flat_config(cfg: CfgNode) -> dict[str, Any]:
     """The config as one level of dotted keys."""
-    return flatten(yaml.safe_load(cfg.dump()))
+    return dict(flatten(yaml.safe_load(cfg.dump())))
 
 
 def _what_it_computes(flat: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +111,7 @@ def _changed_keys(cfg: CfgNode) -> list[str]:
     stored = Path(cfg.run_dir) / 'config.yaml'
     if not stored.is_file():
         return []
-    old = _what_it_computes(flatten(yaml.safe_load(stored.read_text(encoding='utf-8'))))
+    old = _what_it_computes(dict(flatten(read_yaml(stored))))
     new = _what_it_computes(flat_config(cfg))
     changed = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
     return [f'  {k}: {old.get(k)!r} there, {new.get(k)!r} now' for k in changed]
