@@ -1,8 +1,8 @@
 """Draws docs/method.png, the picture of the method in the README: python run/draw_method.py [--out FILE]
 
 Nothing in it is made up: the graph is that of the marriages among families of Florence (Padgett & Ansell,
-1993), its communities are the classes, and both stages are trained on it with this package, in float64 and with
-fixed seeds. Self-loops are left out of the graph: one would not see them.
+1993), its communities are the classes, and both stages are trained on it with this package, in float64 and
+with fixed seeds. Self-loops are left out of the graph: one would not see them.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import matplotlib
 
@@ -26,7 +27,6 @@ from matplotlib.patches import FancyArrowPatch, FancyBboxPatch
 from torch import Tensor, nn
 
 from graphgps_ext.layer.block import SparseTransformerBlock
-from graphgps_ext.ops import InNeighbors, NeighborTable
 from graphgps_ext.sampling import sample_neighbors
 from graphgps_ext.transform import attention_graph
 
@@ -58,9 +58,9 @@ class Network(nn.Module):
         self.head = nn.Linear(width, len(CLASSES))
 
     def forward(
-        self, x: Tensor, graphs: Sequence[InNeighbors | NeighborTable], temperature: float = 1.0
+        self, x: Tensor, graphs: Sequence[Any], temperature: float = 1.0
     ) -> tuple[Tensor, list[Tensor]]:
-        """Logits, and the attention weights of each layer."""
+        """Logits, and the attention weights of each layer; `graphs` are in-neighbours, one for each layer."""
         x, weights = self.encoder(x), []
         for block, graph in zip(self.blocks, graphs, strict=True):
             x, of_layer = block(x, graph, self.types.weight, temperature=temperature, return_weights=True)
@@ -69,7 +69,7 @@ class Network(nn.Module):
 
 
 def train(
-    network: Network, graphs: Sequence[InNeighbors | NeighborTable], y: Tensor, *, annealed: bool
+    network: Network, graphs: Sequence[Any], y: Tensor, *, annealed: bool
 ) -> tuple[Tensor, list[Tensor]]:
     """Predicted classes and attention weights after training on all labels."""
     x = torch.eye(len(y))
