@@ -15,11 +15,11 @@ from torch_geometric.graphgym.utils.comp_budget import params_count
 
 import graphgps_ext  # noqa: F401
 from graphgps_ext.config.load import load_config
-from graphgps_ext.loader import SamplingPlan, SparseNeighborLoader, graph, load_graph
+from graphgps_ext.loader import SparseNeighborLoader, graph, load_graph
 from graphgps_ext.loader.neighbor_loader import full_batch
+from graphgps_ext.sampling import SamplingPlan
 from graphgps_ext.train.recipes import build_model
 from graphgps_ext.train.results import flat_config
-from graphgps_ext.transform.batch import attention_graph_of
 
 CONFIGS = Path(__file__).resolve().parent.parent / 'configs'
 PATHS = sorted(path for folder in ('Exphormer', 'Spexphormer') for path in CONFIGS.glob(f'{folder}/*.yaml'))
@@ -245,7 +245,7 @@ def test_model_runs_on_a_toy_graph(path: Path, monkeypatch: pytest.MonkeyPatch) 
     num_outputs = 1 if num_classes == 2 else num_classes
 
     if cfg.train.mode == 'spexphormer':
-        attention_graph = attention_graph_of(data)
+        attention_graph = data.layers[0]
         scores = [torch.rand(attention_graph.num_edges) for _ in range(cfg.gt.layers)]
         plan = SamplingPlan(attention_graph, scores, cfg.spex.layer_degrees)
         if cfg.train.sampler == 'spex_neighbor':
@@ -264,7 +264,7 @@ def test_model_runs_on_a_toy_graph(path: Path, monkeypatch: pytest.MonkeyPatch) 
 
     if cfg.train.mode == 'spexphormer_estimator':
         scores = list(model.model.attention_scores(data))
-        assert [len(layer) for layer in scores] == [attention_graph_of(data).num_edges] * cfg.gt.layers
+        assert [len(layer) for layer in scores] == [data.layers[0].num_edges] * cfg.gt.layers
     elif name in PUBLISHED_PARAMETERS:
         surplus = cfg.gt.n_heads * cfg.gt.layers
         assert params_count(model.model) == PUBLISHED_PARAMETERS[name] - surplus

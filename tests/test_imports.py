@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 PACKAGE = Path(__file__).parent.parent / 'graphgps_ext'
-PURE = ('ops', 'sampling', 'transform', 'loader/datasets', 'analysis', 'scores.py', 'files.py')
+PURE = ('graph.py', 'ops', 'sampling', 'transform', 'loader/datasets', 'analysis', 'scores.py', 'files.py')
 PURE_LAYERS = ('layer/attention.py', 'layer/block.py', 'layer/norm.py')
 
 

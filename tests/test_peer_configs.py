@@ -14,11 +14,12 @@ from torch_geometric.graphgym.config import cfg, set_cfg
 from torch_geometric.graphgym.loss import compute_loss
 
 import graphgps_ext  # noqa: F401
-from graphgps_ext.loader import SamplingPlan, graph, load_graph
+from graphgps_ext.loader import graph, load_graph
 from graphgps_ext.loader.neighbor_loader import full_batch
 from graphgps_ext.network import PlainNetwork
+from graphgps_ext.sampling import SamplingPlan
 from graphgps_ext.train.recipes import build_model
-from graphgps_ext.transform.batch import attention_graph_of, plain_graph
+from graphgps_ext.transform.batch import plain_graph
 
 NAMES = [
     'minesweeper-grid', 'actor', 'minesweeper', 'tolokers', 'photo', 'computers', 'cs', 'physics', 'cora',
@@ -218,7 +219,7 @@ def test_ablation_runs_on_a_toy_graph(folder: str, monkeypatch: pytest.MonkeyPat
     monkeypatch.setattr(graph, 'load_data', lambda *_, **__: toy_data('actor'))
     data = load_graph(cfg.dataset.format, cfg.dataset.name, cfg.dataset.dir)
     assert data is not None
-    attention_graph = attention_graph_of(data)
+    attention_graph = data.layers[0]
     scores = [None if cfg.spex.strategy == 'uniform' else data.x.new_ones(attention_graph.num_edges)] * 3
     plan = SamplingPlan(attention_graph, scores, cfg.spex.layer_degrees, strategy=cfg.spex.strategy)
     pred, _ = build_model(data)(full_batch(data, plan, key=0))

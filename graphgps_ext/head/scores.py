@@ -3,6 +3,8 @@
 from torch import Tensor, nn
 from torch_geometric.graphgym.register import register_head
 
+from graphgps_ext.errors import ConfigError
+
 
 @register_head('spex_attention_scores')
 class AttentionScoresHead(nn.Module):
@@ -18,7 +20,7 @@ class AttentionScoresHead(nn.Module):
             ValueError: if there are several heads.
         """
         if weights.dim() != 2 or weights.shape[1] != 1:
-            raise ValueError(
+            raise ConfigError(
                 f'attention scores need weights of shape [E, 1], one head, got {tuple(weights.shape)} '
                 f'(set gt.n_heads 1)'
             )

@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphgps_ext.ops import Implementation, InNeighbors, NeighborTable, sparse_attention
+from graphgps_ext.graph import Graph
+from graphgps_ext.ops import Implementation, sparse_attention
 
 VALUE_SCALE_START = 0.25
 
@@ -60,7 +61,7 @@ class SparseAttention(nn.Module):
     def forward(
         self,
         x: Tensor,
-        neighbors: InNeighbors | NeighborTable,
+        neighbors: Graph,
         type_embedding: Tensor,
         *,
         temperature: float = 1.0,

@@ -13,6 +13,7 @@ from torch_geometric.graphgym.register import register_network
 from torch_geometric.nn import GCNConv, GPSConv
 from torch_geometric.nn.models import SGFormer
 
+from graphgps_ext.errors import ConfigError
 from graphgps_ext.layer.adjacency import adjacency
 from graphgps_ext.network.plain import (
     PLAIN,
@@ -91,7 +92,7 @@ def build_gps(dim_in: int, dim_out: int) -> PlainNetwork:
     """
     performer = cfg.gt.attn_type == 'performer'
     if performer and cfg.gt.dim_hidden // cfg.gt.n_heads < 2:
-        raise ValueError(
+        raise ConfigError(
             f'gt.attn_type performer needs at least 2 channels per head, got gt.dim_hidden '
             f'{cfg.gt.dim_hidden} and gt.n_heads {cfg.gt.n_heads} (set gt.n_heads)'
         )

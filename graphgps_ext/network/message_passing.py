@@ -14,6 +14,7 @@ from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.register import register_network
 from torch_geometric.nn.models import GAT, GCN, LINKX, MLP, GraphSAGE
 
+from graphgps_ext.errors import ConfigError
 from graphgps_ext.network.plain import (
     PLAIN,
     ConvolutionNetwork,
@@ -137,7 +138,7 @@ def build_linkx(dim_in: int, dim_out: int) -> PlainNetwork:
         ValueError: if the number of nodes is not known.
     """
     if cfg.share.num_nodes < 1:
-        raise ValueError(
+        raise ConfigError(
             f'pyg_linkx needs the number of nodes of the graph, got share.num_nodes {cfg.share.num_nodes} '
             f'(run/main.py sets it)'
         )

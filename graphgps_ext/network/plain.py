@@ -7,6 +7,7 @@ from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 
 from graphgps_ext.capabilities import Capabilities
+from graphgps_ext.errors import ConfigError
 from graphgps_ext.layer.adjacency import adjacency, normalized_adjacency
 from graphgps_ext.layer.graphgym import chosen_norm
 from graphgps_ext.layer.norm import allow_single_rows
@@ -77,7 +78,7 @@ def refuse_unless_divisible(width_key: str, width: int, heads_key: str, heads: i
         ValueError: if they cannot.
     """
     if width % heads:
-        raise ValueError(
+        raise ConfigError(
             f'{width_key} needs to be a multiple of {heads_key}, got {width} and {heads} (set {width_key})'
         )
 
@@ -89,7 +90,7 @@ def num_classes(dim_out: int) -> int:
         ValueError: if a node has several labels.
     """
     if cfg.dataset.task_type != 'classification':
-        raise ValueError(
+        raise ConfigError(
             f'{cfg.model.type} needs dataset.task_type classification: it ends in a soft-max over classes, '
             f'got {cfg.dataset.task_type}'
         )

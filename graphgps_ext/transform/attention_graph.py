@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import InNeighbors, index_dtype
+from graphgps_ext.errors import ConfigError, DataError
+from graphgps_ext.graph import EXPANDER, FROM_VIRTUAL, GRAPH, SELF_LOOP, TO_VIRTUAL, InNeighbors, index_dtype
 from graphgps_ext.transform.expander import ExpanderAlgorithm, expander_table
-
-GRAPH, EXPANDER, SELF_LOOP, TO_VIRTUAL, FROM_VIRTUAL = range(5)
 
 
 @dataclass(frozen=True)
@@ -119,27 +118,27 @@ def graph_share(neighbors: InNeighbors) -> float:
 
 def _check(edge_index: Tensor, num_nodes: int, edge_attr: Tensor | None, num_virtual_nodes: int) -> None:
     if num_nodes < 1:
-        raise ValueError(f'the graph needs at least one node, got num_nodes {num_nodes} (key dataset.name)')
+        raise DataError(f'the graph needs at least one node, got num_nodes {num_nodes} (key dataset.name)')
     if num_virtual_nodes < 0:
-        raise ValueError(
+        raise ConfigError(
             f'num_virtual_nodes needs to be at least 0, got {num_virtual_nodes} (key prep.num_virt_node)'
         )
     if edge_index.dim() != 2 or edge_index.shape[0] != 2 or edge_index.is_floating_point():
-        raise ValueError(
+        raise DataError(
             f'edge_index needs shape [2, E] and integers, got {tuple(edge_index.shape)} {edge_index.dtype} '
             '(key dataset.name)'
         )
     if edge_index.numel():
         low, high = (int(v) for v in torch.aminmax(edge_index))
         if low < 0 or high >= num_nodes:
-            raise ValueError(
+            raise DataError(
                 f'edge_index needs node ids from 0 to {num_nodes - 1}, got ids from {low} to {high} '
                 '(key dataset.name)'
             )
     if edge_attr is not None and (
         edge_attr.dim() != 2 or edge_attr.shape[0] != edge_index.shape[1] or not edge_attr.is_floating_point()
     ):
-        raise ValueError(
+        raise DataError(
             f'edge_attr needs shape [{edge_index.shape[1]}, D] and a floating dtype, '
             f'got {tuple(edge_attr.shape)} {edge_attr.dtype} (key dataset.name)'
         )

@@ -1,4 +1,4 @@
-"""The space of a search: which keys of a config take which values (see run/tune.py)."""
+"""The space of a search: which keys of a config take which values (see graphgps_ext/commands/tune.py)."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from typing import Any
 import optuna
 
 from graphgps_ext.config.tree import read_yaml
+from graphgps_ext.errors import ConfigError
 
 Settings = dict[str, Any]
 
@@ -40,7 +41,7 @@ class Dimension:
             return self._of(trial.suggest_categorical(self.name, [_text(c) for c in self.choices]))
         whole = isinstance(self.low, int) and isinstance(self.high, int)
         number = trial.suggest_int if whole else trial.suggest_float
-        return number(self.name, self.low, self.high, log=self.log)
+        return number(self.name, self.low, self.high, log=self.log)  # type: ignore[arg-type]
 
     def value(self, stored: Any) -> Any:
         """The value that a study stores as `stored`."""
@@ -112,24 +113,21 @@ def read_space(path: Path, known: Mapping[str, Any]) -> Space:
         known: all config keys.
 
     Raises:
-        FileNotFoundError: if there is no such file.
-        ValueError: listing every entry that cannot be used.
+        ConfigError: listing every entry that cannot be used.
     """
-    if not path.is_file():
-        raise FileNotFoundError(f'there is no space file {path} (--space)')
     tree = read_yaml(path)
     if not tree:
-        raise ValueError(f'{path} needs entries "key: [choices]" or "key: {{low: , high: }}", got {tree!r}')
+        raise ConfigError(f'{path} needs entries "key: [choices]" or "key: {{low: , high: }}", got {tree!r}')
     dimensions, problems = [], []
     for name, content in tree.items():
         try:
             dimensions.append(_dimension(str(name), content, known))
-        except ValueError as error:
+        except ConfigError as error:
             problems.append(f'{name}: {error}')
     keys = [key for d in dimensions for key in (d.keys or {k for choice in d.choices for k in choice})]
     problems += [f'{key} stands in several entries' for key in sorted({k for k in keys if keys.count(k) > 1})]
     if problems:
-        raise ValueError(f'{path} cannot be searched:\n' + '\n'.join(f'  - {p}' for p in problems))
+        raise ConfigError(f'{path} cannot be searched:\n' + '\n'.join(f'  - {p}' for p in problems))
     return Space(tuple(dimensions))
 
 
@@ -141,21 +139,21 @@ def _dimension(name: str, content: Any, known: Mapping[str, Any]) -> Dimension:
     _refuse_unknown(keys, known)
     if isinstance(content, list) and content:
         if len({_text(choice) for choice in content}) < len(content):
-            raise ValueError(f'needs different choices, got {content}')
+            raise ConfigError(f'needs different choices, got {content}')
         return Dimension(name, keys, choices=tuple(content))
     if not isinstance(content, dict) or not {'low', 'high'} <= {*content} <= {'low', 'high', 'log'}:
-        raise ValueError(f'needs [choices] or {{low: , high: , log: }}, got {content!r}')
+        raise ConfigError(f'needs [choices] or {{low: , high: , log: }}, got {content!r}')
     low, high, log = content['low'], content['high'], content.get('log', False)
     if any(type(end) not in (int, float) for end in (low, high)):
-        raise ValueError(
+        raise ConfigError(
             f'needs numbers as low and high, got {low!r} and {high!r} (YAML wants 1.0e-3, not 1e-3)'
         )
     if not low < high or (log and low <= 0):
-        raise ValueError(f'needs low below high{", both above 0" if log else ""}, got {low} and {high}')
+        raise ConfigError(f'needs low below high{", both above 0" if log else ""}, got {low} and {high}')
     return Dimension(name, keys, low=low, high=high, log=bool(log))
 
 
 def _refuse_unknown(keys: Any, known: Mapping[str, Any]) -> None:
     unknown = sorted(key for key in keys if key not in known)
     if unknown:
-        raise ValueError(f'{", ".join(unknown)} is not a config key')
+        raise ConfigError(f'{", ".join(unknown)} is not a config key')

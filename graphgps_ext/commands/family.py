@@ -1,18 +1,19 @@
-"""Trains the family of networks that `run/analyze.py --widths` compares: one process per network."""
+"""Trains the family of networks that `analyze --widths` compares: one process per network."""
 
 from __future__ import annotations
 
 import argparse
-import subprocess
-import sys
+import shlex
+from functools import partial
 from pathlib import Path
 
 from torch_geometric.graphgym.config import cfg
 
-import graphgps_ext  # noqa: F401
 from graphgps_ext.analysis import Run, find_runs
-from graphgps_ext.config.check import ConfigError
+from graphgps_ext.benchmark import workers
+from graphgps_ext.commands import main as call
 from graphgps_ext.config.load import load_config
+from graphgps_ext.errors import ConfigError, UserError
 
 _OURS = ('gt.dim_hidden', 'gnn.dim_inner', 'prep.exp', 'out_dir')
 _EXPANDER = {'expander': True, 'no-expander': False}
@@ -34,31 +35,35 @@ def parse_widths(text: str, reference: int | None) -> list[int]:
 
 
 def train_family(arguments: argparse.Namespace) -> Path:
-    """Runs `run/main.py` for each width, with and without expander; finished runs are skipped there.
+    """Trains for each width, with and without expander; finished runs are skipped.
 
     The runs lie in `<folder>/{expander,no-expander}/width-<w>/<config name>/<seed>`; the folder is returned.
 
     Raises:
         ConfigError: before anything is trained, if the config or the options cannot be used.
-        RuntimeError: if a network cannot be trained; what was trained stays.
+        UserError: if a network cannot be trained; what was trained stays.
     """
     widths = parse_widths(arguments.widths, arguments.reference)
     _check(arguments)
+    workers.serve()
     folder = arguments.runs or Path(cfg.out_dir) / f'{arguments.cfg.stem}-widths'
     for name, expander in _EXPANDER.items():
         for width in widths:
             keys = ['out_dir', str(folder / name / f'width-{width}'), 'prep.exp', str(expander)]
             keys += ['gt.dim_hidden', str(width), 'gnn.dim_inner', str(width)]
-            command = [sys.executable, str(Path(__file__).with_name('main.py')), '--cfg', str(arguments.cfg)]
-            command += ['--repeat', str(arguments.seeds), *keys, *arguments.rest]
+            command = ['train', '--cfg', str(arguments.cfg), '--repeat', str(arguments.seeds)]
+            command += [*keys, *arguments.rest]
             print(f'training width {width}, {name}, {arguments.seeds} seeds', flush=True)
-            ended = subprocess.run(
-                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False
-            )
-            if ended.returncode:
-                last = ended.stdout.strip().splitlines()[-1:] or ['no output']
-                raise RuntimeError(
-                    f'width {width}, {name}, was not trained (exit code {ended.returncode}): {last[0]}\n'
+            log = folder / 'logs' / f'{name}-width-{width}.log'
+            worker = workers.start(partial(call, command), log=log, line=shlex.join(command))
+            with workers.terminated_as_interrupted():
+                try:
+                    workers.wait([worker])
+                finally:
+                    workers.stop([worker])
+            if worker.code:
+                raise UserError(
+                    f'width {width}, {name}, was not trained: {worker.reason()}; {log}\n'
                     f'the same command again goes on from here'
                 )
     return folder
