@@ -19,7 +19,7 @@ import errno
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from torch import Tensor
 from graphgps_ext.errors import DataError, MissingFileError, OtherResultsError
 from graphgps_ext.files import map_array, new_folder, write_array, write_bytes
 from graphgps_ext.graph import InNeighbors, index_dtype
+from graphgps_ext.ops.numba_threads import row_ranges
 from graphgps_ext.provenance import versions
 
 FORMAT_VERSION = 1
@@ -320,23 +321,13 @@ def _refuse_differences(manifest: Manifest, wanted: Mapping[str, object], title:
         raise DataError(f'{title}:{"".join(differences)}')
 
 
-def _row_blocks(indptr: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Ranges of rows with about `_BLOCK` edges each."""
-    first, num_rows = 0, indptr.size - 1
-    while first < num_rows:
-        last = int(np.searchsorted(indptr, indptr[first] + _BLOCK, side='right')) - 1
-        last = min(max(last, first + 1), num_rows)
-        yield first, last
-        first = last
-
-
 def _check_layer(
     layer: NDArray[np.float32], indptr: NDArray[np.int64], name: str, *, sum_to_one: bool
 ) -> None:
     """Refuse another shape, values that are no weights, and rows that sum to zero (or not to one)."""
     if layer.shape != (int(indptr[-1]),):
         raise DataError(f'{name}: needs shape ({int(indptr[-1])},), got {layer.shape}')
-    for first, last in _row_blocks(indptr):
+    for first, last in row_ranges(indptr, _BLOCK):
         start, stop = int(indptr[first]), int(indptr[last])
         block = layer[start:stop]
         if not block.size:

@@ -6,7 +6,7 @@
     python run/bench_sampling.py --json sampling.json   rows as JSON as well
 
 impl: numba = one pass with a reservoir per row; prepared = look-ups in running sums that were made once
-(`prefix_weights`); torch = one sort, the draw of CUDA. Before they are timed, numba and torch must draw the
+(`row_sums`); torch = one sort, the draw of CUDA. Before they are timed, numba and torch must draw the
 same edges; prepared, which draws others, must give valid rows whose edges have the same mean log-weight.
 
 ns_per_edge counts every edge of the graph (walks: every slot of the tables), and on the CPU the time of all
@@ -26,9 +26,9 @@ import torch
 from bench_harness import extra_mb, median_ms, print_table, write_json
 from torch import Tensor
 
-from graphgps_ext.graph import InNeighbors, NeighborTable
+from graphgps_ext.graph import InNeighbors
 from graphgps_ext.provenance import describe
-from graphgps_ext.sampling import layered_neighborhood, prefix_weights, sample_neighbors, stream_key
+from graphgps_ext.sampling import RowSums, SamplingPlan, layered_neighborhood, row_sums, sample_neighbors
 from graphgps_ext.sampling.neighbors_torch import draw_torch
 from graphgps_ext.sampling.relabel import NumbaRelabeler, TorchRelabeler
 
@@ -121,19 +121,20 @@ def draws(
 ) -> Iterator[tuple[str, Callable[[int, Tensor | None], Tensor]]]:
     """(impl, the edges [n, K] that it draws with a key for some nodes or for all)."""
 
-    def sample(given: Any, strategy: str, key: int, nodes: Tensor | None) -> Tensor:
-        table = sample_neighbors(graph, given, K, strategy=strategy, fill='mask', key=key, nodes=nodes)
+    def sample(strategy: str, key: int, nodes: Tensor | None, sums: RowSums | None = None) -> Tensor:
+        options: dict[str, Any] = {'strategy': strategy, 'fill': 'mask', 'key': key, 'nodes': nodes}
+        table = sample_neighbors(graph, weights, K, **options, sums=sums)
         assert table.edge_id is not None
         return table.edge_id
 
     fast = 'numba' if device == 'cpu' else 'torch'
-    yield fast, lambda key, nodes: sample(weights, 'weighted', key, nodes)
+    yield fast, lambda key, nodes: sample('weighted', key, nodes)
     if device == 'cpu':
-        prepared = prefix_weights(graph, weights)
-        yield 'prepared', lambda key, nodes: sample(prepared, 'weighted', key, nodes)
+        sums = row_sums(graph, weights)
+        yield 'prepared', lambda key, nodes: sample('weighted', key, nodes, sums)
         yield 'torch', lambda key, nodes: draw_torch(graph, weights, K, 'weighted', 'mask', key, nodes)[2]
-    yield f'{fast}, uniform', lambda key, nodes: sample(None, 'uniform', key, nodes)
-    yield f'{fast}, top', lambda key, nodes: sample(weights, 'top', key, nodes)
+    yield f'{fast}, uniform', lambda key, nodes: sample('uniform', key, nodes)
+    yield f'{fast}, top', lambda key, nodes: sample('top', key, nodes)
 
 
 def check(
@@ -189,15 +190,10 @@ def bench_walk(case: WalkCase, device: str, only: str, seconds: float) -> list[d
     generator = torch.Generator().manual_seed(1)
     seeds = torch.randperm(case.nodes, generator=generator)[: case.seeds].to(device)
     num_layers = len(case.layer_degrees)
-
-    def draw(layer: int, nodes: Tensor) -> NeighborTable:
-        K = case.layer_degrees[layer]
-        return sample_neighbors(
-            graph, None, K, strategy='uniform', fill='mask', key=stream_key(layer), nodes=nodes
-        )
-
-    walk = layered_neighborhood(seeds, draw, num_layers, case.nodes)
-    drawn = [draw(layer, walk.n_id[: walk.num_nodes[layer + 1]]).source for layer in range(num_layers)]
+    plan = SamplingPlan(graph, [None] * num_layers, case.layer_degrees, strategy='uniform')
+    walk = layered_neighborhood(plan, seeds, key=0)
+    reads = walk.num_nodes[1:]
+    drawn = [plan.draw(layer, walk.n_id[:num_nodes], 0).source for layer, num_nodes in enumerate(reads)]
     slots = sum(table.numel() for table in drawn)
     relabelers = {'torch': TorchRelabeler} | ({'numba': NumbaRelabeler} if device == 'cpu' else {})
 
@@ -207,7 +203,7 @@ def bench_walk(case: WalkCase, device: str, only: str, seconds: float) -> list[d
         return [relabeler.add(table) for table in reversed(drawn)]
 
     functions: dict[str, Callable[[], Any]] = {
-        'draw + relabel': lambda: layered_neighborhood(seeds, draw, num_layers, case.nodes)
+        'draw + relabel': lambda: layered_neighborhood(plan, seeds, key=0)
     }
     for name in relabelers:
         found = relabel(name)

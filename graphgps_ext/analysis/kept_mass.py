@@ -12,6 +12,7 @@ import torch
 from graphgps_ext.analysis.concentration import largest_degree, powers_of_two
 from graphgps_ext.analysis.kernels import kept_rows
 from graphgps_ext.analysis.stream import BLOCK_EDGES, node_values, over_nodes
+from graphgps_ext.ops.numba_threads import row_ranges
 from graphgps_ext.sampling import sample_neighbors
 from graphgps_ext.sampling.random import stream_key
 from graphgps_ext.scores import AttentionScores
@@ -137,14 +138,9 @@ def _sampled(
 
 
 def _node_blocks(scores: AttentionScores, degree: int, block_edges: int) -> Iterator[torch.Tensor]:
-    """Consecutive nodes with at most about `block_edges` in-edges and slots of the table."""
-    indptr = scores.graph.indptr.numpy()
-    first, num_nodes = 0, scores.graph.num_nodes
-    while first < num_nodes:
-        last = int(np.searchsorted(indptr, indptr[first] + block_edges, side='right')) - 1
-        last = min(max(last, first + 1), num_nodes, first + max(1, block_edges // degree))
-        yield torch.arange(first, last)
-        first = last
+    """Consecutive nodes with about `block_edges` in-edges and slots of the table."""
+    offsets = scores.graph.indptr.numpy() + degree * np.arange(scores.graph.num_nodes + 1)
+    return (torch.arange(*rows) for rows in row_ranges(offsets, block_edges))
 
 
 def suggest_degrees(

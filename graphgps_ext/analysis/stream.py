@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from graphgps_ext.analysis.kernels import normalize_rows
 from graphgps_ext.graph import InNeighbors
-from graphgps_ext.ops.numba_threads import run_chunks
+from graphgps_ext.ops.numba_threads import row_chunks, row_ranges, run_chunks
 
 BLOCK_EDGES = 1 << 21  # a block of two layers and its copies take about 100 MB
 _NUM_TYPES = 128  # what int8 holds
@@ -46,10 +45,8 @@ class RowBlock:
     def per_row(self, kernel: Callable[..., None], *arrays: Any, width: tuple[int, ...] = ()) -> NDArray[Any]:
         """`out` [n, *width] float64 of a function of :mod:`.kernels`, on torch's threads."""
         out = np.empty((self.indptr.size - 1, *width))
-        num_chunks = max(1, min(4 * torch.get_num_threads(), self.edge_type.size // 65_536))
-        inner = np.searchsorted(self.indptr, np.linspace(0, self.indptr[-1], num_chunks + 1)[1:-1])
-        bounds = [0, *inner.tolist(), out.shape[0]]
-        run_chunks(lambda c: kernel(self.indptr, *arrays, bounds[c], bounds[c + 1], out), num_chunks)
+        bounds = row_chunks(self.indptr)
+        run_chunks(lambda c: kernel(self.indptr, *arrays, bounds[c], bounds[c + 1], out), len(bounds) - 1)
         return out
 
 
@@ -80,17 +77,13 @@ def row_blocks(
             raise ValueError(f'drop_types needs edge types from 0 to {_NUM_TYPES - 1}, got {edge_type}')
         keep[edge_type] = False
     indptr, types = graph.indptr.numpy(), graph.edge_type.numpy()
-    first, num_rows = 0, graph.num_nodes
-    while first < num_rows:
-        last = int(np.searchsorted(indptr, indptr[first] + block_edges, side='right')) - 1
-        last = min(max(last, first + 1), num_rows)
+    for first, last in row_ranges(indptr, block_edges):
         start, stop = int(indptr[first]), int(indptr[last])
         weights = np.empty((len(vectors), stop - start))
         for row, vector in zip(weights, vectors, strict=True):
             row[:] = vector[start:stop].numpy() if isinstance(vector, Tensor) else vector(start, stop)
         arrays = normalize_rows(indptr[first : last + 1] - start, types[start:stop], keep, weights)
         yield RowBlock(first, *arrays)
-        first = last
 
 
 def node_values(

@@ -74,23 +74,23 @@ _PROGRAM = f'{sys.executable} -m graphgps_ext'
 
 
 def serve(*modules: str) -> None:
-    """Starts the server, unless there is one, and lets it import `modules`; to be called early."""
+    """Starts the server, unless there is one; it imports while the caller goes on.
+
+    Args:
+        modules: that the work needs, beside what training does.
+    """
     forkserver.set_forkserver_preload(['graphgps_ext.benchmark.warm', *modules])
-    _ensure_server()
-
-
-def _ensure_server() -> None:
     interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # `stop` passes Ctrl-C on; it may be importing
-    safe_path = os.environ.get('PYTHONSAFEPATH')
-    os.environ['PYTHONSAFEPATH'] = '1'  # or it looks for modules in the current folder first
+    variables = dict(os.environ)
+    # It has to import what this process would: by itself it begins with the current folder.
+    os.environ['PYTHONPATH'] = os.pathsep.join(path or os.getcwd() for path in sys.path)
+    os.environ['PYTHONSAFEPATH'] = '1'
     try:
         forkserver.ensure_running()
     finally:
+        os.environ.clear()
+        os.environ.update(variables)
         signal.signal(signal.SIGINT, interrupt)
-        if safe_path is None:
-            del os.environ['PYTHONSAFEPATH']
-        else:
-            os.environ['PYTHONSAFEPATH'] = safe_path
 
 
 def start(
@@ -114,7 +114,7 @@ def start(
     Raises:
         UserError: if there is no server that could start it.
     """
-    _ensure_server()
+    serve()
     if log is not None:
         log.parent.mkdir(parents=True, exist_ok=True)
     variables = {**os.environ, **(environment or {})}

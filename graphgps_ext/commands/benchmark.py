@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         if key in NOT_OVERRIDDEN:
             raise ConfigError(f'{key} is set by the benchmark: use {NOT_OVERRIDDEN[key]}')
     if not args.dry_run:
-        workers.serve('graphgps_ext.commands.train')  # imports while the runs are planned
+        workers.serve()  # imports while the runs are planned
     grid = read_grid(args.grid) if args.grid else ()
     configs = read_configs(find_files(args.configs), args.overrides, grid)
     out = args.out or Path('results/benchmark') / default_name(configs, args.grid)

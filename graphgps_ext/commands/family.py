@@ -45,7 +45,7 @@ def train_family(arguments: argparse.Namespace) -> Path:
     """
     widths = parse_widths(arguments.widths, arguments.reference)
     _check(arguments)
-    workers.serve('graphgps_ext.commands.train')
+    workers.serve()
     folder = arguments.runs or Path(cfg.out_dir) / f'{arguments.cfg.stem}-widths'
     for name, expander in _EXPANDER.items():
         for width in widths:

@@ -17,7 +17,7 @@ from graphgps_ext.errors import ConfigError
 from graphgps_ext.graph import Graph, InNeighbors, graph_edges
 from graphgps_ext.layer.block import SparseTransformerBlock
 from graphgps_ext.layer.norm import NORMS
-from graphgps_ext.transform.batch import attention_graph_of
+from graphgps_ext.transform.batch import take_layer
 
 
 def chosen_norm() -> str | None:
@@ -54,8 +54,8 @@ def local_edges_of(
     return block.local.edges(graph_edges(graph), x) if isinstance(graph, InNeighbors) else None
 
 
-class WholeGraphLayer(nn.Module):
-    """A block on the attention graph of the batch: batch to batch.
+class SparseLayer(nn.Module):
+    """A block on the next graph of the batch, which it uses up: batch to batch.
 
     Args:
         layer_config: of GraphGym; `dim_in` and `dim_out` have to be equal.
@@ -80,10 +80,8 @@ class WholeGraphLayer(nn.Module):
         self.block = build_block(layer_config.dim_out, normalize_values=normalize_values)
 
     def forward(self, batch: Data) -> Data:
-        """Replaces `batch.x` [N, d]."""
-        return self._run(batch, attention_graph_of(batch), batch.get('attention_edge_attr'))
-
-    def _run(self, batch: Data, graph: Graph, edge_embedding: Tensor | None) -> Data:
+        """Replaces `batch.x` [M, d] by [N, d], N the targets of the graph."""
+        graph, edge_embedding = take_layer(batch)
         batch.x, _ = self.block(
             batch.x,
             graph,
@@ -94,31 +92,19 @@ class WholeGraphLayer(nn.Module):
         return batch
 
 
-class SampledLayer(WholeGraphLayer):
-    """A block on the next sampled table of a layered batch, which it uses up: batch to batch."""
-
-    def forward(self, batch: Data) -> Data:
-        """Replaces `batch.x` [M, d] by [N, d], N the rows of the table."""
-        table, *batch.layers = batch.layers
-        edge_embedding = None
-        if 'attention_edge_attr' in batch:
-            edge_embedding, *batch.attention_edge_attr = batch.attention_edge_attr
-        return self._run(batch, table, edge_embedding)
-
-
 @register_layer('spex_exphormer')
-def build_exphormer_layer(layer_config: LayerConfig, **kwargs: Any) -> WholeGraphLayer:
+def build_exphormer_layer(layer_config: LayerConfig, **kwargs: Any) -> SparseLayer:
     """A block on the whole attention graph (Exphormer)."""
-    return WholeGraphLayer(layer_config)
+    return SparseLayer(layer_config)
 
 
 @register_layer('spex_estimator')
-def build_estimator_layer(layer_config: LayerConfig, **kwargs: Any) -> WholeGraphLayer:
+def build_estimator_layer(layer_config: LayerConfig, **kwargs: Any) -> SparseLayer:
     """The estimator's block, on the whole attention graph: `spex.normalize_values`; its temperature is 1."""
-    return WholeGraphLayer(layer_config, normalize_values=cfg.spex.normalize_values)
+    return SparseLayer(layer_config, normalize_values=cfg.spex.normalize_values)
 
 
 @register_layer('spexphormer')
-def build_spexphormer_layer(layer_config: LayerConfig, **kwargs: Any) -> SampledLayer:
+def build_spexphormer_layer(layer_config: LayerConfig, **kwargs: Any) -> SparseLayer:
     """A block on the next sampled table of a layered batch (Spexphormer, stage 2)."""
-    return SampledLayer(layer_config)
+    return SparseLayer(layer_config)

@@ -41,7 +41,7 @@ class Prefetched:
                 self._next = self.executor.submit(self._make)
 
     def __len__(self) -> int:
-        """Number of batches; with it Lightning asks for one at a time."""
+        """Number of batches."""
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Data]:

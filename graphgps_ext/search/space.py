@@ -41,7 +41,7 @@ class Dimension:
             return self._of(trial.suggest_categorical(self.name, [_text(c) for c in self.choices]))
         whole = isinstance(self.low, int) and isinstance(self.high, int)
         number = trial.suggest_int if whole else trial.suggest_float
-        return number(self.name, self.low, self.high, log=self.log)
+        return number(self.name, self.low, self.high, log=self.log)  # type: ignore[arg-type]
 
     def value(self, stored: Any) -> Any:
         """The value that a study stores as `stored`."""

@@ -16,9 +16,9 @@ from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.loader import RandomNodeLoader
 
-from graphgps_ext.loader.neighbor_loader import SamplingPlan, SparseNeighborLoader, full_batch, node_data
+from graphgps_ext.loader.neighbor_loader import SparseNeighborLoader, full_batch, node_data
 from graphgps_ext.loader.prefetch import Prefetched
-from graphgps_ext.sampling import stream_key
+from graphgps_ext.sampling import SamplingPlan, stream_key
 from graphgps_ext.transform.attention_graph import graph_share, kept_share
 
 # Purposes of draws, so that no draw of one is a draw of another.

@@ -20,7 +20,7 @@ from graphgps_ext import scores
 from graphgps_ext.capabilities import capabilities
 from graphgps_ext.errors import ConfigError
 from graphgps_ext.graph import EXPANDER
-from graphgps_ext.loader.neighbor_loader import SamplingPlan
+from graphgps_ext.sampling import SamplingPlan
 from graphgps_ext.train.batches import Batches, RandomParts, SampledLayers, WholeGraphBatches
 from graphgps_ext.train.fit import AfterEvaluation, fit
 from graphgps_ext.train.metrics import best_metric, num_outputs
@@ -28,7 +28,7 @@ from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.report import report
 from graphgps_ext.train.results import read_stats
 from graphgps_ext.train.state import Training
-from graphgps_ext.transform.batch import attention_graph_of, plain_graph
+from graphgps_ext.transform.batch import plain_graph
 
 
 def build_model(data: Data) -> NodeClassifier:
@@ -36,7 +36,7 @@ def build_model(data: Data) -> NodeClassifier:
     cfg.share.dim_in, cfg.share.dim_out = data.num_features, num_outputs(data)
     cfg.share.num_nodes = data.num_nodes
     if cfg.prep.edge_attr:
-        cfg.dataset.edge_dim = data.attention_edge_attr.shape[1]
+        cfg.dataset.edge_dim = data.attention_edge_attr[0].shape[1]
     return NodeClassifier(cfg.share.dim_in, cfg.share.dim_out)
 
 
@@ -45,7 +45,7 @@ def num_edges(data: Data) -> int:
     can = capabilities(cfg.model.type)
     if can.plain:
         return data.num_edges if can.sees_edges else 0
-    return int((data.attention_type <= EXPANDER).sum())
+    return int((data.layers[0].edge_type <= EXPANDER).sum())
 
 
 @register_train('full_graph')
@@ -108,7 +108,7 @@ def temperature(epoch: int, *, decay: float, minimum: float, hold: int) -> float
 def dump_scores(training: Training, data: Data) -> None:
     """One pass in evaluation mode at the checkpoint's temperature; writes `<run>/scores/` layer by layer."""
     model = training.model.eval()
-    graph = attention_graph_of(data)
+    graph = data.layers[0]
     at_best = next(r for r in read_stats(Path(cfg.run_dir), 'val') if r['epoch'] == training.best_epoch)
     metric = best_metric(list(at_best))
     manifest = scores.Manifest(
@@ -136,13 +136,13 @@ def train_spexphormer(data: Data, *, after_evaluation: AfterEvaluation | None = 
     """Stage 2: each layer sees a few in-neighbours per node, drawn by the attention scores of stage 1."""
     layers, path = load_scores(data)
     plan = SamplingPlan(
-        replace(attention_graph_of(data), transpose=None),  # tables have transposes of their own
+        replace(data.layers[0], transpose=None),  # tables have transposes of their own
         layers,
         layer_degrees(),
         strategy=cfg.spex.strategy,
         fill=cfg.spex.fill,
         per_batch=cfg.spex.resample == 'batch',
-        edge_attr=data.attention_edge_attr if cfg.prep.edge_attr else None,
+        edge_attr=data.attention_edge_attr[0] if cfg.prep.edge_attr else None,
     )
     batches = SampledLayers(data, plan)
     training, record = fit(build_model(data), batches, after_evaluation=after_evaluation)
@@ -211,7 +211,7 @@ def expected_manifest(data: Data) -> dict[str, Any]:
     """What both stages must share, as far as the config and the graph tell."""
     return {
         'dataset': dataset_name(),
-        'graph_fingerprint': scores.graph_fingerprint(attention_graph_of(data)),
+        'graph_fingerprint': scores.graph_fingerprint(data.layers[0]),
         'split_fingerprint': scores.split_fingerprint(data.train_mask, data.val_mask, data.test_mask),
         'split': split_name(),
         'expander_algorithm': cfg.prep.exp_algorithm,

@@ -48,7 +48,7 @@ def run_once(after_evaluation: AfterEvaluation | None = None) -> None:
         known = ', '.join(FORMATS)
         raise ConfigError(f'dataset.format needs one of {known}, got {cfg.dataset.format!r}')
     logging.info(
-        f'{cfg.dataset.name}: {data.num_nodes} nodes, {data.attention_source.numel()} attention edges, '
+        f'{cfg.dataset.name}: {data.num_nodes} nodes, {data.layers[0].num_edges} attention edges, '
         f'{data.num_features} features, read in {time.perf_counter() - start:.1f} s'
     )
     summary = train_dict[cfg.train.mode](data, after_evaluation=after_evaluation)

@@ -13,10 +13,11 @@ from torch_geometric.graphgym.loss import compute_loss
 from torch_geometric.graphgym.utils.comp_budget import params_count
 
 from graphgps_ext.loader import SparseNeighborLoader, graph, load_graph
-from graphgps_ext.loader.neighbor_loader import SamplingPlan, full_batch
+from graphgps_ext.loader.neighbor_loader import full_batch
 from graphgps_ext.network import PlainNetwork
+from graphgps_ext.sampling import SamplingPlan
 from graphgps_ext.train.recipes import build_model
-from graphgps_ext.transform.batch import attention_graph_of, plain_graph
+from graphgps_ext.transform.batch import plain_graph
 
 # Counted in the published code, which has one number more per head and layer: a bias of the edge-type term,
 # which is the same for all types and cancels in the soft-max.
@@ -29,7 +30,7 @@ def batch_of(data: Data) -> tuple[Data, int]:
         return plain_graph(data), data.num_nodes
     if cfg.train.mode != 'spexphormer':
         return data, data.num_nodes
-    attention_graph = attention_graph_of(data)
+    attention_graph = data.layers[0]
     scores = [torch.rand(attention_graph.num_edges) for _ in range(cfg.gt.layers)]
     scores = [None] * cfg.gt.layers if cfg.spex.strategy == 'uniform' else scores
     degrees = (cfg.spex.layer_degrees * cfg.gt.layers)[: cfg.gt.layers]  # one serves all layers
@@ -58,7 +59,7 @@ def test_model_runs_on_a_toy_graph(path: Path, monkeypatch: pytest.MonkeyPatch) 
     assert loss.isfinite()
     if cfg.train.mode == 'spexphormer_estimator':
         scores = list(model.model.attention_scores(data))
-        assert [len(layer) for layer in scores] == [attention_graph_of(data).num_edges] * cfg.gt.layers
+        assert [len(layer) for layer in scores] == [data.layers[0].num_edges] * cfg.gt.layers
     elif path.parent.name in ('Spexphormer', 'Exphormer') and name in PUBLISHED_PARAMETERS:
         surplus = cfg.gt.n_heads * cfg.gt.layers
         assert params_count(model.model) == PUBLISHED_PARAMETERS[name] - surplus

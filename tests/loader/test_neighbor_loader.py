@@ -8,8 +8,8 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from graphgps_ext.graph import InNeighbors
-from graphgps_ext.loader.neighbor_loader import SamplingPlan, SparseNeighborLoader, full_batch, node_data
-from graphgps_ext.sampling import PrefixWeights
+from graphgps_ext.loader.neighbor_loader import SparseNeighborLoader, full_batch, node_data
+from graphgps_ext.sampling import SamplingPlan
 from graphgps_ext.transform.attention_graph import attention_graph
 
 NUM_NODES, DEGREES = 41, (4, 3, 2)
@@ -210,10 +210,9 @@ def test_weights_are_prepared_where_most_edges_lie_in_rows_far_above_the_degree(
     plan = plan_of(graph)
     assert 8 * 3 < graph.degree().median() < 8 * 4  # rows are long for the last two of DEGREES
     prepared = plan.prepared()
-    assert [isinstance(s, PrefixWeights) for s in prepared.scores] == [False, True, True]
-    assert [isinstance(s, torch.Tensor) for s in prepared.to(torch.device('cpu')).scores] == [True] * 3
-    assert plan_of(graph, strategy='top').prepared().scores[2] is not None
-    assert not any(isinstance(s, PrefixWeights) for s in plan_of(graph, strategy='top').prepared().scores)
+    assert [sums is not None for sums in prepared.sums] == [False, True, True]
+    assert not prepared.to(torch.device('cpu')).sums
+    assert not any(plan_of(graph, strategy='top').prepared().sums)
     for table in full_batch(data, prepared, KEY).layers:
         assert (table.source >= 0).all()
 

@@ -15,11 +15,11 @@ from yacs.config import CfgNode
 from graphgps_ext.config.tree import put
 from graphgps_ext.errors import ConfigError
 from graphgps_ext.layer.block import SparseTransformerBlock
-from graphgps_ext.layer.graphgym import WholeGraphLayer
-from graphgps_ext.loader import SamplingPlan, SparseNeighborLoader, load_graph
+from graphgps_ext.layer.graphgym import SparseLayer
+from graphgps_ext.loader import SparseNeighborLoader, load_graph
 from graphgps_ext.loader.neighbor_loader import full_batch, node_data
 from graphgps_ext.network import SparseTransformer
-from graphgps_ext.transform.batch import attention_graph_of
+from graphgps_ext.sampling import SamplingPlan
 
 
 @pytest.fixture
@@ -51,7 +51,7 @@ def test_stock_network_learns_with_our_layers(stock: CfgNode, layer_type: str) -
     stock.gnn.layer_type = layer_type
     torch.manual_seed(0)
     model, data = create_model(), load()
-    assert sum(isinstance(part, WholeGraphLayer) for part in model.modules()) == 2
+    assert sum(isinstance(part, SparseLayer) for part in model.modules()) == 2
     optimizer = torch.optim.Adam(model.parameters(), lr=0.02)
     losses = []
     for _ in range(12):
@@ -76,12 +76,12 @@ def described(block: SparseTransformerBlock) -> tuple[str, dict[str, object]]:
     return str(block), attributes
 
 
-def first_layers(cfg: CfgNode, kind: str) -> tuple[SparseTransformer, WholeGraphLayer]:
+def first_layers(cfg: CfgNode, kind: str) -> tuple[SparseTransformer, SparseLayer]:
     """The network of a kind, and the first layer of that kind within GraphGym's network."""
     cfg.model.type, cfg.gnn.layer_type = kind, kind
     network = create_model().model
     cfg.model.type = 'gnn'
-    return network, next(part for part in create_model().modules() if isinstance(part, WholeGraphLayer))
+    return network, next(part for part in create_model().modules() if isinstance(part, SparseLayer))
 
 
 @pytest.mark.parametrize(
@@ -148,11 +148,11 @@ def test_sampled_layers_see_local_edges_and_edge_features(stock: CfgNode, tmp_pa
     on_tables.load_state_dict(on_graph.state_dict())
     # Degrees that no node exceeds: the tables hold the whole graph.
     plan = SamplingPlan(
-        attention_graph_of(data),
+        data.layers[0],
         [None, None],
         [40, 40],
         strategy='uniform',
-        edge_attr=data.attention_edge_attr,
+        edge_attr=data.attention_edge_attr[0],
     )
     data.split = 'train'
     expected = on_graph(data.clone())[0]
@@ -168,7 +168,7 @@ def test_sampled_layers_use_up_the_tables_of_a_layered_batch(stock: CfgNode) -> 
     stock.gnn.layer_type, stock.gnn.head = 'spexphormer', 'spex_seed_node'
     data = load()
     del data.split
-    plan = SamplingPlan(attention_graph_of(data), [None, None], [3, 2], strategy='uniform')
+    plan = SamplingPlan(data.layers[0], [None, None], [3, 2], strategy='uniform')
     torch.manual_seed(0)
     model = create_model().eval()
     whole, _ = model(full_batch(data, plan, key=5))

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from attention_cases import Case, csr, problem
+from hypothesis import given
+from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
 from graphgps_ext.graph import InNeighbors
 from graphgps_ext.ops import attention, sparse_attention
-from graphgps_ext.ops.numba_threads import kernel, run_chunks
+from graphgps_ext.ops.numba_threads import kernel, row_chunks, row_ranges, run_chunks
 
 
 @pytest.fixture
@@ -105,6 +109,27 @@ def test_an_edge_out_of_range_is_named(case: Case, source: int, edge_type: int) 
     message = rf'edge 3 has source {source} and type {edge_type}; {wanted}'
     with pytest.raises(IndexError, match=message):
         call(bad)
+
+
+@given(
+    lengths=st.lists(st.integers(0, 9), max_size=12),
+    num_chunks=st.integers(1, 8),
+    size=st.integers(1, 30),
+)
+def test_chunks_cut_rows_into_about_equal_shares(lengths: list[int], num_chunks: int, size: int) -> None:
+    offsets = np.cumsum([0, *lengths])
+    bounds = row_chunks(offsets, num_chunks)
+    assert len(bounds) == num_chunks + 1 and bounds == sorted(bounds)
+    assert (bounds[0], bounds[-1]) == (0, len(lengths))
+    longest = max(lengths, default=0)
+    assert all(
+        offsets[b] - offsets[a] <= sum(lengths) / num_chunks + 1 + longest for a, b in pairwise(bounds)
+    )
+    ranges = list(row_ranges(offsets, size))
+    assert [row for first, last in ranges for row in range(first, last)] == list(range(len(lengths)))
+    assert all(
+        first < last and offsets[last] - offsets[first] <= size + 1 + longest for first, last in ranges
+    )
 
 
 def test_chunks_run_once_each_and_an_error_in_any_thread_is_raised() -> None:

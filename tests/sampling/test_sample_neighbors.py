@@ -5,8 +5,7 @@ from hypothesis import given, settings
 from sampling_oracles import check_table, equal, graph_of_rows, random_graph, top_edges
 
 from graphgps_ext.graph import InNeighbors, NeighborTable
-from graphgps_ext.sampling import PrefixWeights, sample_neighbors, stream_key
-from graphgps_ext.sampling.compiled import has_numba
+from graphgps_ext.sampling import sample_neighbors, stream_key
 from graphgps_ext.sampling.neighbors_numba import draw_numba
 from graphgps_ext.sampling.neighbors_torch import draw_torch
 
@@ -38,7 +37,7 @@ def test_numba_and_torch_draw_the_same_edges(data: st.DataObject):
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
     weights = levels[torch.randint(0, 8, (graph.num_edges,), generator=generator)]
     rows = None if nodes is None else torch.tensor(nodes, dtype=torch.int64)
-    numba = draw_numba(graph, PrefixWeights(weights), degree, strategy, fill, key, rows)
+    numba = draw_numba(graph, weights, degree, strategy, fill, key, rows)
     plain = draw_torch(graph, weights, degree, strategy, fill, key, rows, chunk_edges=chunk)
     assert all(torch.equal(a, b) for a, b in zip(numba, plain, strict=True))
 
@@ -171,22 +170,6 @@ def test_a_bad_weight_names_the_first_node(implementation: str, value: float, le
         sample_neighbors(
             graph, weights, 5, strategy='weighted', fill='mask', key=0, nodes=torch.tensor([1, 4, 3])
         )
-
-
-def test_a_missing_numba_is_warned_of_once(monkeypatch: pytest.MonkeyPatch):
-    graph, weights = random_graph(30, 40)
-    options = {'strategy': 'weighted', 'fill': 'mask', 'key': 2}
-    compiled = sample_neighbors(graph, weights, 5, **options)
-    has_numba.cache_clear()
-    try:
-        with monkeypatch.context() as patched:
-            patched.setattr('importlib.util.find_spec', lambda name: None)
-            with pytest.warns(UserWarning, match=r'numba is not installed: sampling in plain torch is'):
-                plain = sample_neighbors(graph, weights, 5, **options)
-            assert equal(compiled, plain)
-            assert equal(compiled, sample_neighbors(graph, weights, 5, **options))  # no second warning
-    finally:
-        has_numba.cache_clear()
 
 
 def test_a_bad_argument_is_named():

@@ -2,7 +2,7 @@ import pytest
 import torch
 from sampling_oracles import random_graph
 
-from graphgps_ext.sampling import layered_neighborhood, prefix_weights, sample_neighbors, stream_key
+from graphgps_ext.sampling import SamplingPlan, layered_neighborhood, sample_neighbors, stream_key
 
 pytestmark = [
     pytest.mark.gpu,
@@ -39,18 +39,9 @@ def test_cuda_walks_like_the_cpu():
     graph, weights = random_graph(3000, 40)
     seeds = torch.randperm(3000, generator=torch.Generator().manual_seed(0))[:100]
 
-    def walk(device: str):
-        there, w = graph.to(device), weights.to(device)
-        given = prefix_weights(there, w) if device == 'cuda' else w
-
-        def draw(layer: int, nodes: torch.Tensor):
-            return sample_neighbors(
-                there, given, 4 + layer, strategy='weighted', fill='mask', key=layer, nodes=nodes
-            )
-
-        return layered_neighborhood(seeds.to(device), draw, 3, 3000)
-
-    here, there = walk('cpu'), walk('cuda')
+    plan = SamplingPlan(graph, [weights] * 3, [4, 5, 6])
+    here = layered_neighborhood(plan, seeds, key=1)
+    there = layered_neighborhood(plan.to(torch.device('cuda')).prepared(), seeds.to('cuda'), key=1)
     assert here.num_nodes == there.num_nodes
     assert torch.equal(here.n_id, there.n_id.cpu())
     for one, other in zip(here.layers, there.layers, strict=True):

@@ -229,6 +229,19 @@ def test_a_run_whose_best_checkpoint_was_deleted_says_so(tmp_path: Path) -> None
     assert (run_dir / 'summary.json').is_file()
 
 
+def test_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
+    changes = VARIANTS['every epoch']
+    runs.run('estimator', tmp_path, changes)
+    run_dir = run_dir_of(tmp_path, 'estimator')
+    (run_dir / 'summary.json').unlink()
+    torch.save({'epoch': 3, 'pytorch-lightning_version': '2.6.6'}, run_dir / 'ckpt' / 'last.ckpt')
+    message = runs.refusal('estimator', tmp_path, changes)
+    assert message == (
+        f'error: {run_dir / "ckpt" / "last.ckpt"} was written by another version of graphgps_ext, which this '
+        f'one cannot continue: delete {run_dir / "ckpt"} to train again'
+    )
+
+
 def test_full_disk_while_scores_are_written(
     tmp_path: Path, uninterrupted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -16,8 +16,9 @@ from torch import Tensor
 from torch_geometric.data import Data
 
 from graphgps_ext.loader import neighbor_loader
-from graphgps_ext.loader.neighbor_loader import SamplingPlan, full_batch
-from graphgps_ext.train import datamodule
+from graphgps_ext.loader.neighbor_loader import full_batch
+from graphgps_ext.sampling import SamplingPlan
+from graphgps_ext.train import batches
 from graphgps_ext.train.module import NodeClassifier
 
 MINI_BATCH = {'train.sampler': 'spex_neighbor', 'val.sampler': 'spex_neighbor', 'train.batch_size': 25}
@@ -55,7 +56,7 @@ def draws(monkeypatch: pytest.MonkeyPatch) -> list[tuple[SamplingPlan, int, Data
         made.append((plan, key, batch))
         return batch
 
-    monkeypatch.setattr(datamodule, 'full_batch', recorded)
+    monkeypatch.setattr(batches, 'full_batch', recorded)
     return made
 
 

@@ -1,8 +1,8 @@
-"""Writes the reference of names, keys and data sets into the README: python run/document_keys.py [--check]
+"""Writes the tables of docs/reference.md: python run/document_reference.py [--check]
 
-Everything in it is read from the package: names from GraphGym's registries, with the first paragraph of their
-docstrings; keys from the config groups; data sets from the tables in the docstrings of
-graphgps_ext/loader/datasets.
+Everything in them is read from the repository: config files from the folder configs; data sets from the
+tables in the docstrings of graphgps_ext/loader/datasets; keys from the config groups; names from GraphGym's
+registries, with the first paragraph of their docstrings. What stands outside of the markers is left alone.
 """
 
 from __future__ import annotations
@@ -12,9 +12,11 @@ import inspect
 import re
 import sys
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
+
+import pandas as pd
 
 with warnings.catch_warnings():
     warnings.simplefilter('ignore', FutureWarning)  # of a third party's import
@@ -25,8 +27,9 @@ with warnings.catch_warnings():
     from graphgps_ext.config.key import Group, Key
     from graphgps_ext.loader import datasets
 
-README = Path(__file__).resolve().parent.parent / 'README.md'
-BEGIN, END = '<!-- keys: begin -->', '<!-- keys: end -->'
+REPOSITORY = Path(__file__).resolve().parent.parent
+PAGE = REPOSITORY / 'docs' / 'reference.md'
+BEGIN, END = '<!-- reference: begin -->', '<!-- reference: end -->'
 
 # What selects a name of each registry, in the order of the page.
 SELECTED_BY = {
@@ -44,13 +47,12 @@ SELECTED_BY = {
     'stage': '`gnn.stage_type`',
     'pooling': '`model.graph_pooling`',
     'act': '`gnn.act`',
-    'config': 'always (keys below)',
 }
 NOT_SELECTED = {'spex_attention_scores': 'used by `model.type: spex_estimator`'}
 
 
 def registered_names() -> Iterator[tuple[str, str, Any]]:
-    """(registry, name, object) of everything this package put into GraphGym's registries.
+    """(registry, name, object) of all this package put into GraphGym's registries, config groups left out.
 
     Raises:
         ValueError: for a registry that `SELECTED_BY` does not know.
@@ -62,7 +64,7 @@ def registered_names() -> Iterator[tuple[str, str, Any]]:
             if getattr(thing, '__module__', '').split('.')[0] == 'graphgps_ext'
         }
         for attribute, content in vars(register).items()
-        if attribute.endswith('_dict') and isinstance(content, dict)
+        if attribute.endswith('_dict') and attribute != 'config_dict' and isinstance(content, dict)
     }
     unknown = [registry for registry, names in found.items() if names and registry not in SELECTED_BY]
     if unknown:
@@ -110,10 +112,18 @@ def docstring_table(thing: Any) -> list[str]:
     return [re.sub(r':\w+:(`\w+`)', r'\1', line) for line in lines]
 
 
-def _table(header: tuple[str, ...], rows: Sequence[tuple[str, ...]]) -> list[str]:
-    lines = [' | '.join(header), '|'.join('---' for _ in header)]
-    lines += [' | '.join(cell.replace('|', r'\|') for cell in row) for row in rows]
-    return [f'|{line}|' if set(line) <= {'-', '|'} else f'| {line} |' for line in lines]
+def table(header: tuple[str, ...], rows: Iterable[tuple[str, ...]]) -> list[str]:
+    """The lines of a Markdown table."""
+    cells = pd.DataFrame([[cell.replace('|', r'\|') for cell in row] for row in rows], columns=list(header))
+    return cells.to_markdown(index=False, disable_numparse=True).splitlines()
+
+
+def config_rows() -> Iterator[tuple[str, str]]:
+    """(folder, data sets) of the shipped config files."""
+    for folder in sorted((REPOSITORY / 'configs').iterdir()):
+        if folder.name != 'search':
+            datasets_of_model = sorted({file.stem.rpartition('-')[0] for file in folder.glob('*.yaml')})
+            yield f'`{folder.name}`', ', '.join(datasets_of_model)
 
 
 def _shown(value: Any) -> str:
@@ -121,53 +131,57 @@ def _shown(value: Any) -> str:
 
 
 def reference() -> str:
-    """The reference, as Markdown."""
-    names = [
+    """The tables, as Markdown."""
+    names = (
         (f'`{name}`', NOT_SELECTED.get(name, SELECTED_BY[registry]), registry, summary(thing))
         for registry, name, thing in registered_names()
-    ]
-    lines = ['### Names', '']
-    lines += _table(('name', 'selected by', 'registry', 'what it is'), names)
-    lines += ['', '### Keys', '']
-    lines += ["Beside GraphGym's own. Defaults are those of an empty config file.", '']
-    for group in GROUPS.values():
-        lines += [f'**{group.title}**', '']
-        lines += [*_table(('key', 'type', 'default', 'meaning'), key_rows(group)), '']
-    lines += ['### Data sets', '', *docstring_table(datasets), '']
-    lines += [f'### A graph of your own: `{datasets.load_file.__name__}`', '']
-    lines += [summary(datasets.load_file), '', *docstring_table(datasets.load_file)]
+    )
+    lines = ['## Models and data sets of the configs', '', *table(('folder', 'data sets'), config_rows()), '']
+    lines += ['## Data sets', '', *docstring_table(datasets), '']
+    lines += ['## A file with a graph of your own', '']
+    lines += [summary(datasets.load_file), '', *docstring_table(datasets.load_file), '']
+    lines += ['## Keys', '', "Beside GraphGym's own. Defaults are those of an empty config file.", '']
+    for name, group in GROUPS.items():
+        file = f'graphgps_ext/config/{name.removeprefix("spex_ext_")}.py'
+        lines += [f'**{group.title}** Defined in [{file}](../{file}).', '']
+        lines += [*table(('key', 'type', 'default', 'meaning'), key_rows(group)), '']
+    lines += ['## Names', '', *table(('name', 'selected by', 'registry', 'what it is'), names)]
     return '\n'.join(lines)
 
 
 def with_reference(text: str) -> str:
-    """The text of a README with the reference between its markers.
+    """The text of the page with the tables between its markers.
 
     Raises:
         ValueError: if it does not have each marker once, in order.
     """
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
-        raise ValueError(f'the README needs the lines {BEGIN} and {END} once each, in this order')
+        raise ValueError(f'the page needs the lines {BEGIN} and {END} once each, in this order')
     before, rest = text.split(BEGIN)
     after = rest.split(END)[1]
-    note = '<!-- Written by run/document_keys.py from docstrings and config/*.py: edit those. -->'
+    note = (
+        '<!-- Written by run/document_reference.py from docstrings, config keys and configs: edit those. -->'
+    )
     return f'{before}{BEGIN}\n{note}\n\n{reference()}\n\n{END}{after}'
 
 
 def main() -> None:
-    """Writes the reference, or only checks that it is current."""
+    """Writes the tables, or only checks that they are current."""
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--check', action='store_true', help='write nothing; fail if it is not current')
-    parser.add_argument('--readme', type=Path, default=README, help='the file with the markers')
+    parser.add_argument('--page', type=Path, default=PAGE, help='the file with the markers')
     args = parser.parse_args()
-    old = args.readme.read_text(encoding='utf-8')
+    old = args.page.read_text(encoding='utf-8')
     try:
         new = with_reference(old)
     except ValueError as error:
         sys.exit(f'error: {error}')
     if args.check and new != old:
-        sys.exit(f'{args.readme.name} is not current: run python run/document_keys.py and commit the result')
+        sys.exit(
+            f'{args.page.name} is not current: run python run/document_reference.py and commit the result'
+        )
     if new != old:
-        args.readme.write_text(new, encoding='utf-8')
+        args.page.write_text(new, encoding='utf-8')
 
 
 if __name__ == '__main__':
