@@ -1,8 +1,8 @@
 """The pure parts know nothing of GraphGym, and no module of ours imports itself by way of others.
 
-Importing any part runs `graphgps_ext/__init__.py`, which registers everything and so imports GraphGym: that is
-the plugin's contract. What is claimed here is of the parts themselves: neither their code nor any code of ours
-that it imports, at the top of a file or in a function, imports GraphGym, its config or the trainer.
+Importing any part runs `graphgps_ext/__init__.py`, which registers everything and so imports GraphGym: that
+is the plugin's contract. What is claimed here is of the parts themselves: neither their code nor any code of
+ours that it imports, at the top of a file or in a function, imports GraphGym, its config or the trainer.
 """
 
 from __future__ import annotations

@@ -38,7 +38,7 @@ def in_this_process(monkeypatch: pytest.MonkeyPatch) -> None:
     def run(command: list[str], **options: Any) -> Any:
         if command[0] != sys.executable:  # git
             return elsewhere(command, **options)
-        with redirect_stdout(io.StringIO()) as printed, runs.as_if_alone(command[1:]):
+        with redirect_stdout(io.StringIO()) as printed, runs.as_if_alone():
             if command[2] == '--profile':
                 sys.modules[Path(command[1]).stem].profiled(Path(command[3]), command[4:])
             else:
