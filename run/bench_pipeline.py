@@ -7,19 +7,19 @@
 Each row is a process of its own that trains for `--epochs` epochs with an evaluation after each, as a
 user's run does; ms is the median epoch, and of both stages that of an epoch of the whole: each stage for as
 many epochs as its config has. "reference" is Spexphormer with the plain-torch operator; the first losses of
-the two must agree. Two more runs of each stage of ours, one of them an epoch long, are made under torch's
-profiler; what lies between them is split into attention, block (all other operators of torch), waiting for
-batches, and engine (Python, logs, checkpoints), in % of its time.
+the two must agree. A second run of each stage of ours is made under torch's profiler: all its epochs but the
+first are split into attention, block (all other operators of torch), waiting for batches, and engine (Python,
+logs, checkpoints), in % of their time.
 """
 
 from __future__ import annotations
 
 import argparse
 import json
-import runpy
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -28,8 +28,11 @@ import torch
 import yaml
 from bench_harness import print_table, write_json
 from torch.profiler import ProfilerActivity, profile
+from torch_geometric.graphgym.config import cfg
 
+from graphgps_ext.config.load import load_config
 from graphgps_ext.provenance import describe
+from graphgps_ext.train.runs import choose_run, run_once
 
 RUN = Path(__file__).resolve().parent
 CONFIGS = RUN.parent / 'configs'
@@ -60,56 +63,54 @@ ATTENTION = ('graphgps_ext::sparse_attention', 'graphgps_ext::sparse_attention_b
 ALIKE = {'estimator': 1e-4, 'spexphormer': 0.05}
 
 
-def profiled(argv: list[str]) -> None:
-    """main.py under torch's profiler; the last line says the seconds in attention and in all operators."""
-    activities = [ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * torch.cuda.is_available()]
-    sys.argv = [str(RUN / 'main.py'), *argv]
-    with profile(activities=activities) as found:
-        try:
-            runpy.run_path(sys.argv[0], run_name='__main__')
-        except SystemExit as ended:
-            if ended.code:
-                raise
-    kind = 'device' if torch.cuda.is_available() else 'cpu'
-    events = found.key_averages()
+def profiled(config: Path, keys: list[str]) -> None:
+    """A run whose epochs but the first are profiled; the last line is their seconds, as JSON.
+
+    Those in all, in the attention and in all operators of torch: of the GPU where there is one.
+    """
+    load_config(cfg, config, keys)
+    torch.set_num_threads(cfg.num_threads)
+    choose_run(Path(cfg.out_dir) / config.stem, 0)
+    on_gpu = torch.cuda.is_available()
+    profiler = profile(activities=[ProfilerActivity.CPU, *[ProfilerActivity.CUDA] * on_gpu])
+    clock = [0.0, 0.0]
+
+    def after_evaluation(epoch: int, best: float) -> None:
+        if on_gpu:
+            torch.cuda.synchronize()
+        if epoch == 0:
+            profiler.start()
+            clock[0] = time.perf_counter()
+        elif epoch == cfg.optim.max_epoch - 1:
+            clock[1] = time.perf_counter()
+            profiler.stop()
+
+    run_once(after_evaluation)
+    kind, events = 'device' if on_gpu else 'cpu', profiler.key_averages()
     attention = sum(getattr(event, f'{kind}_time_total') for event in events if event.key in ATTENTION)
-    everything = sum(getattr(event, f'self_{kind}_time_total') for event in events)
-    print(json.dumps({'attention': attention / 1e6, 'operators': everything / 1e6}))
+    operators = sum(getattr(event, f'self_{kind}_time_total') for event in events)
+    print(json.dumps([clock[1] - clock[0], attention / 1e6, operators / 1e6]))
 
 
 def train(config: Path, out: Path, keys: list[str], *, profiling: bool = False) -> dict[str, Any]:
-    """summary.json of a run with its first training loss and, with `profiling`, the seconds found."""
-    script = [__file__, '--profile'] if profiling else [str(RUN / 'main.py')]
-    command = [sys.executable, *script, '--cfg', str(config), *keys, 'out_dir', str(out)]
+    """summary.json of a run with its first training loss; with `profiling` also where the time went, in %."""
+    script = (
+        [__file__, '--profile', str(config)] if profiling else [str(RUN / 'main.py'), '--cfg', str(config)]
+    )
+    command = [sys.executable, *script, *keys, 'out_dir', str(out)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(f'{config.name} failed:\n{done.stderr[-2000:]}')
     run_dir = next((out / config.stem).glob('[0-9]*'))
     summary = json.loads((run_dir / 'summary.json').read_text())
-    epochs = (run_dir / 'train' / 'stats.json').read_text().splitlines()
-    summary['first_loss'] = json.loads(epochs[0])['loss']
-    return summary | (json.loads(done.stdout.splitlines()[-1]) if profiling else {})
-
-
-def shares(config: Path, out: Path, keys: list[str], epochs: int) -> dict[str, float]:
-    """Where the time of `epochs` epochs goes, in %: a run less one of a single epoch, both profiled.
-
-    What happens once per run, such as reading the graph, is in both.
-    """
-    alike = [*keys, 'optim.num_warmup_epochs', '0', 'optim.max_epoch']
-    one = train(config, out / 'one', [*alike, '1'], profiling=True)
-    more = train(config, out / 'more', [*alike, str(epochs + 1)], profiling=True)
-    spent = {
-        name: more[name] - one[name]
-        for name in ('seconds_total', 'seconds_waiting', 'attention', 'operators')
-    }
-    parts = {
-        'attention': spent['attention'],
-        'block': spent['operators'] - spent['attention'],
-        'waiting': spent['seconds_waiting'],
-    }
-    parts['engine'] = spent['seconds_total'] - sum(parts.values())
-    return {name: round(100 * seconds / spent['seconds_total'], 1) for name, seconds in parts.items()}
+    epochs = [json.loads(line) for line in (run_dir / 'train' / 'stats.json').read_text().splitlines()]
+    summary['first_loss'] = epochs[0]['loss']
+    if profiling:
+        seconds, attention, operators = json.loads(done.stdout.splitlines()[-1])
+        waiting = sum(epoch['time_waiting'] for epoch in epochs[1:])
+        spent = (attention, operators - attention, waiting, seconds - operators - waiting)
+        summary |= {name: round(100 * part / seconds, 1) for name, part in zip(SHARES, spent, strict=True)}
+    return summary
 
 
 def row_of(case: str, name: str, summary: dict[str, Any], width: int) -> dict[str, Any]:
@@ -143,7 +144,7 @@ def main(argv: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--dataset', default='tolokers', help='as in the names of config files')
-    parser.add_argument('--epochs', type=int, default=20)
+    parser.add_argument('--epochs', type=int, default=20, help='2 or more (%(default)s)')
     parser.add_argument('--width', type=int, default=32)
     parser.add_argument('--layers', type=int, default=4)
     parser.add_argument('--peers', default=','.join(PEERS), help='of %(default)s (all)')
@@ -166,8 +167,10 @@ def main(argv: Sequence[str] | None = None) -> None:
             off = abs(ours['first_loss'] / reference['first_loss'] - 1)
             if not off <= ALIKE[stage]:
                 raise SystemExit(f'{case}: first losses differ by {off:.1e} of their value')
-            spent = shares(config, out / 'profiled', keys, args.epochs)
-            rows.append(row_of(case, 'spexphormer', ours, args.width) | spent)
+            spent = train(config, out / 'profiled', [*keys, *epochs], profiling=True)
+            rows.append(
+                row_of(case, 'spexphormer', ours, args.width) | {name: spent[name] for name in SHARES}
+            )
             rows.append(row_of(case, 'reference', reference, args.width))
             rows[-1]['slower'] = rows[-1]['ms'] / rows[-2]['ms']
         rows += both_stages(args.dataset, rows)
@@ -183,6 +186,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 if __name__ == '__main__':
     if sys.argv[1:2] == ['--profile']:
-        profiled(sys.argv[2:])
+        profiled(Path(sys.argv[2]), sys.argv[3:])
     else:
         main()
