@@ -11,7 +11,6 @@ from typing import Any
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.optim import create_optimizer, create_scheduler
@@ -26,14 +25,9 @@ MIXED = {'bf16-mixed': torch.bfloat16, '16-mixed': torch.float16}
 
 def launch() -> Fabric:
     """The devices of the config; with several, this same command is started for each further one."""
-    devices = cfg.devices or 1
-    # One device needs no launcher: variables of SLURM or torchrun may be those of a whole job.
-    alone = [LightningEnvironment()] if devices == 1 else []
-    fabric = Fabric(
-        accelerator=cfg.accelerator, devices=devices, precision=cfg.train.precision, plugins=alone
-    )
+    fabric = Fabric(accelerator=cfg.accelerator, devices=cfg.devices or 1, precision=cfg.train.precision)
     fabric.launch()
-    rank_zero_only.rank = fabric.global_rank
+    rank_zero_only.rank = fabric.global_rank  # until now that of a whole job, by variables of its scheduler
     return fabric
 
 
