@@ -7,7 +7,7 @@ import math
 import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
@@ -27,7 +27,8 @@ def launch() -> Fabric:
     """The devices of the config; with several, this same command is started for each further one."""
     fabric = Fabric(accelerator=cfg.accelerator, devices=cfg.devices or 1, precision=cfg.train.precision)
     fabric.launch()
-    rank_zero_only.rank = fabric.global_rank  # until now that of a whole job, by variables of its scheduler
+    # Until now that of a whole job, by variables of its scheduler.
+    cast(Any, rank_zero_only).rank = fabric.global_rank
     return fabric
 
 
@@ -48,8 +49,10 @@ class Training:
 
     def __init__(self, fabric: Fabric, model: NodeClassifier) -> None:
         self.fabric = fabric
-        self.model = fabric.to_device(fabric.strategy.precision.convert_module(model))
-        self.network = fabric.strategy.setup_module(self.model)
+        self.model: NodeClassifier = cast(
+            Any, fabric.to_device(fabric.strategy.precision.convert_module(model))
+        )
+        self.network: Any = fabric.strategy.setup_module(self.model)
         self.optimizer = create_optimizer(self.model.model.parameters(), cfg.optim)
         self.scheduler = create_scheduler(self.optimizer, cfg.optim)
         self.folder = Path(cfg.run_dir) / 'ckpt'
