@@ -54,6 +54,7 @@ setup(
             'ruff>=0.9',
             'mypy>=1.14',
             'import-linter>=2.1',
+            'pre-commit>=4',
             'triton>=3.6; platform_system == "Linux"',  # its interpreter runs the kernels on a CPU
         ],
     },

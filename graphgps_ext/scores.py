@@ -19,9 +19,8 @@ import errno
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,9 @@ from torch import Tensor
 
 from graphgps_ext.errors import DataError, MissingFileError, OtherResultsError
 from graphgps_ext.files import map_array, new_folder, write_array, write_bytes
-from graphgps_ext.ops.neighbors import InNeighbors, index_dtype
+from graphgps_ext.graph import InNeighbors, index_dtype
+from graphgps_ext.ops.numba_threads import row_ranges
+from graphgps_ext.provenance import versions
 
 FORMAT_VERSION = 1
 MANIFEST = 'manifest.json'
@@ -57,16 +58,6 @@ _KEYS = {
 }
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in ('torch', 'torch_geometric', 'graphgps_ext'):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = 'not installed'
-    return found
-
-
 @dataclass(frozen=True)
 class Manifest:
     """What the scores belong to and where they come from.
@@ -88,7 +79,7 @@ class Manifest:
         temperature: τ of that epoch, at which the scores were taken.
         metric: name of the validation metric.
         metric_value: its value at that epoch.
-        versions: of torch, torch_geometric and graphgps_ext.
+        versions: of Python, torch, torch_geometric and graphgps_ext.
         format_version: of this folder's format.
     """
 
@@ -108,7 +99,7 @@ class Manifest:
     temperature: float
     metric: str
     metric_value: float
-    versions: Mapping[str, str] = field(default_factory=_versions)
+    versions: Mapping[str, str] = field(default_factory=versions)
     format_version: int = FORMAT_VERSION
 
 
@@ -330,23 +321,13 @@ def _refuse_differences(manifest: Manifest, wanted: Mapping[str, object], title:
         raise DataError(f'{title}:{"".join(differences)}')
 
 
-def _row_blocks(indptr: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Ranges of rows with about `_BLOCK` edges each."""
-    first, num_rows = 0, indptr.size - 1
-    while first < num_rows:
-        last = int(np.searchsorted(indptr, indptr[first] + _BLOCK, side='right')) - 1
-        last = min(max(last, first + 1), num_rows)
-        yield first, last
-        first = last
-
-
 def _check_layer(
     layer: NDArray[np.float32], indptr: NDArray[np.int64], name: str, *, sum_to_one: bool
 ) -> None:
     """Refuse another shape, values that are no weights, and rows that sum to zero (or not to one)."""
     if layer.shape != (int(indptr[-1]),):
         raise DataError(f'{name}: needs shape ({int(indptr[-1])},), got {layer.shape}')
-    for first, last in _row_blocks(indptr):
+    for first, last in row_ranges(indptr, _BLOCK):
         start, stop = int(indptr[first]), int(indptr[last])
         block = layer[start:stop]
         if not block.size:

@@ -9,12 +9,17 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from yacs.config import CfgNode
 
 with warnings.catch_warnings():
     # Warnings are errors in the tests; those of a third party's import are not ours to mend.
     warnings.simplefilter('ignore')
     import torch_geometric  # noqa: F401
+
+# On the small graphs of the tests two threads are no faster, and wait for each other on a busy machine; the
+# tests of threads set them.
+torch.set_num_threads(1)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATASETS_VARIABLE = 'GRAPHGPS_EXT_DATASETS'
@@ -49,11 +54,7 @@ def real_datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def graphgym_cfg() -> Iterator[CfgNode]:
-    """GraphGym's live cfg at the defaults of GraphGym and of this package, before a test and after it.
-
-    One thread: on the small graphs of the tests two are no faster, and wait for each other on a busy machine.
-    """
-    import torch
+    """GraphGym's live cfg at the defaults of GraphGym and of this package, before a test and after it."""
     from torch_geometric.graphgym.config import cfg, set_cfg
 
     import graphgps_ext  # noqa: F401
@@ -62,9 +63,6 @@ def graphgym_cfg() -> Iterator[CfgNode]:
         cfg.clear()  # also of keys that a test has added
         set_cfg(cfg)
 
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     reset()
     yield cfg
     reset()
-    torch.set_num_threads(num_threads)

@@ -8,9 +8,10 @@ from typing import Any
 import pandas as pd
 
 from graphgps_ext.analysis.distances import BASELINES, network_distance
-from graphgps_ext.analysis.edge_types import EXPANDER, edge_types
+from graphgps_ext.analysis.edge_types import edge_types
 from graphgps_ext.analysis.runs import Run, networks
 from graphgps_ext.errors import DataError
+from graphgps_ext.graph import EXPANDER
 
 ALL_EDGES, NO_EXPANDER_EDGES = 'all', 'without expander edges'
 

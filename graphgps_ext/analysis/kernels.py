@@ -19,7 +19,7 @@ _NEWTON_STEPS = 200  # a bound; the quadratic end is reached in about ten
 
 
 @kernel(fastmath=False)
-def normalize_rows(indptr, edge_type, keep, weights):  # type: ignore[no-untyped-def]
+def normalize_rows(indptr, edge_type, keep, weights):
     """The edges of the types in `keep` with each row divided by its sum; rows without mass become empty.
 
     weights is [V, e]: a row without mass in one of the V vectors is emptied in all.
@@ -50,7 +50,7 @@ def normalize_rows(indptr, edge_type, keep, weights):  # type: ignore[no-untyped
 
 
 @kernel(fastmath=False)
-def entropy_rows(indptr, weights, first, last, out):  # type: ignore[no-untyped-def]
+def entropy_rows(indptr, weights, first, last, out):
     """out [n, 2]: Shannon entropy in nats, and Σ p²."""
     for row in range(first, last):
         out[row, :] = np.nan
@@ -65,7 +65,7 @@ def entropy_rows(indptr, weights, first, last, out):  # type: ignore[no-untyped-
 
 
 @kernel(fastmath=False)
-def coverage_rows(indptr, weights, counts, shares, first, last, out):  # type: ignore[no-untyped-def]
+def coverage_rows(indptr, weights, counts, shares, first, last, out):
     """out [n, k + s]: mass of the `counts` largest weights, then of the ceil(share · degree) largest."""
     for row in range(first, last):
         out[row, :] = np.nan
@@ -82,7 +82,7 @@ def coverage_rows(indptr, weights, counts, shares, first, last, out):  # type: i
 
 
 @kernel(fastmath=False)
-def distance_rows(indptr, p, q, first, last, out):  # type: ignore[no-untyped-def]
+def distance_rows(indptr, p, q, first, last, out):
     """out [n, 3]: energy distance of the two sets of values, Σ (p − q)², total variation."""
     for row in range(first, last):
         out[row, :] = np.nan
@@ -111,7 +111,7 @@ def distance_rows(indptr, p, q, first, last, out):  # type: ignore[no-untyped-de
 
 
 @kernel(fastmath=False)
-def _ranks(values):  # type: ignore[no-untyped-def]
+def _ranks(values):
     """Ranks from 1 up; equal values share the mean of their ranks."""
     order = np.argsort(values)
     ranks = np.empty(values.size, np.float64)
@@ -127,7 +127,7 @@ def _ranks(values):  # type: ignore[no-untyped-def]
 
 
 @kernel(fastmath=False)
-def spearman_rows(indptr, p, q, first, last, out):  # type: ignore[no-untyped-def]
+def spearman_rows(indptr, p, q, first, last, out):
     """out [n]: Pearson correlation of the ranks; NaN where a row has fewer than 2 different values."""
     for row in range(first, last):
         out[row] = np.nan
@@ -147,7 +147,7 @@ def spearman_rows(indptr, p, q, first, last, out):  # type: ignore[no-untyped-de
 
 
 @kernel(fastmath=False)
-def type_rows(indptr, edge_type, weights, first, last, out):  # type: ignore[no-untyped-def]
+def type_rows(indptr, edge_type, weights, first, last, out):
     """out [n, 2, T]: mass, and share of the in-edges, of each edge type."""
     for row in range(first, last):
         degree = indptr[row + 1] - indptr[row]
@@ -158,7 +158,7 @@ def type_rows(indptr, edge_type, weights, first, last, out):  # type: ignore[no-
 
 
 @kernel(fastmath=False)
-def kept_rows(indptr, weights, degrees, first, last, out):  # type: ignore[no-untyped-def]
+def kept_rows(indptr, weights, degrees, first, last, out):
     """out [n, k]: Σ p (1 − e^(−p t)) at the t that solves Σ (1 − e^(−p t)) = K, for ascending K = `degrees`.
 
     The left side is concave in t, so Newton's method from below never oversteps; each K starts at the last t.
@@ -192,7 +192,7 @@ def kept_rows(indptr, weights, degrees, first, last, out):  # type: ignore[no-un
 
 
 @kernel(fastmath=False)
-def _exponential(start, mixed_key, out):  # type: ignore[no-untyped-def]
+def _exponential(start, mixed_key, out):
     for i in range(out.size):
         out[i] = -math.log(uniform(row_key(mixed_key, start + i), 0))
 

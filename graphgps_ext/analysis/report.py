@@ -107,17 +107,15 @@ def _wide(rows: pd.DataFrame, names: list[str], across: str) -> pd.DataFrame:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """A Markdown table of the cells as text, `|` escaped."""
-    lines = [list(map(str, table.columns)), ['---'] * table.shape[1]]
-    lines += [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-    rows = [' | '.join(cell.replace('|', r'\|') for cell in line) for line in lines]
-    return ''.join(f'| {row} |\n' for row in rows)
+    """A Markdown table; floats with four digits, `|` escaped."""
+    cells = table.map(_cell)
+    return cells.to_markdown(index=False, disable_numparse=True) + '\n'
 
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return '–' if math.isnan(value) else f'{value:.4g}'
-    return str(value)
+    return str(value).replace('|', r'\|')
 
 
 def write_report(

@@ -8,14 +8,14 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
 from graphgps_ext.benchmark.execute import TIMING
 from graphgps_ext.benchmark.names import Name, name_of_result
 from graphgps_ext.benchmark.plan import RECORD
+from graphgps_ext.config.tree import flatten, read_yaml
 from graphgps_ext.errors import DataError, MissingFileError
 from graphgps_ext.files import written
-from graphgps_ext.train.results import SPLITS, config_hash, flatten
+from graphgps_ext.train.results import SPLITS, config_hash
 
 KEY = ['dataset', 'model', 'split', 'seed']
 NEEDED = [*KEY, 'metric', 'test']
@@ -106,7 +106,7 @@ def _of_folder(folder: Path) -> tuple[pd.DataFrame, list[str]]:
             continue
         try:
             rows.append(row_of(run_dir))
-        except (ValueError, KeyError, OSError, yaml.YAMLError) as error:
+        except (ValueError, KeyError, OSError) as error:
             notes.append(f'{run_dir} cannot be read and is left out ({type(error).__name__}: {error})')
     if unfinished:
         notes.append(f'unfinished and left out: {unfinished} in {folder}')
@@ -116,7 +116,7 @@ def _of_folder(folder: Path) -> tuple[pd.DataFrame, list[str]]:
 def row_of(run_dir: Path) -> dict[str, Any]:
     """The row of a finished run."""
     summary = json.loads((run_dir / 'summary.json').read_text(encoding='utf-8'))
-    flat = flatten(yaml.safe_load((run_dir / 'config.yaml').read_text(encoding='utf-8')))
+    flat = dict(flatten(read_yaml(run_dir / 'config.yaml')))
     fixed = flat['dataset.split_mode'] == 'standard'
     name, file = _named(run_dir, flat['dataset.name'])
     metric = summary['metric']

@@ -14,7 +14,6 @@ keys and values may follow the options (dataset.dir DIR ...).
 from __future__ import annotations
 
 import argparse
-import platform
 import shlex
 import sys
 from collections.abc import Sequence
@@ -26,7 +25,7 @@ import torch
 from graphgps_ext.analysis import Run, find_runs, measure, suggest_degrees, write_report
 from graphgps_ext.commands.family import family_runs, train_family
 from graphgps_ext.config.shipped import find_config
-from graphgps_ext.train.provenance import device_name, git_revision, versions
+from graphgps_ext.provenance import describe
 from graphgps_ext.transform import kept_share
 
 
@@ -83,15 +82,6 @@ def suggestions(runs: list[Run], share: float) -> pd.DataFrame:
     return pd.concat(tables, ignore_index=True)
 
 
-def machine() -> str:
-    """The machine, the versions and the revision of the code that measured."""
-    used = versions()
-    return (
-        f'{platform.machine()}, {device_name(torch.device("cpu"))}; torch {used["torch"]}; '
-        f'Python {used["python"]}; revision {git_revision() or "unknown"}'
-    )
-
-
 def main(argv: Sequence[str] | None = None) -> None:
     """Trains if asked to, measures, writes."""
     argv = sys.argv[1:] if argv is None else argv
@@ -111,5 +101,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     measures = measure(
         runs, reference=arguments.reference, progress=lambda text: print(f'  {text}', flush=True)
     )
-    notes = [f'Command: `graphgps-ext analyze {shlex.join(argv)}`', f'Machine: {machine()}']
+    notes = [
+        f'Command: `graphgps-ext analyze {shlex.join(argv)}`',
+        f'Machine: {describe(torch.device("cpu"))}',
+    ]
     print(f'report: {write_report(out, measures, notes=notes, extra=extra)}')

@@ -8,6 +8,7 @@ from typing import Any
 
 import yaml
 
+from graphgps_ext.config.tree import put, read_yaml
 from graphgps_ext.files import written
 
 
@@ -29,14 +30,9 @@ def write_config(path: Path, source: Path, settings: Mapping[str, Any], title: s
         settings: dotted keys and their values.
         title: a comment for its first line.
     """
-    tree = yaml.safe_load(source.read_text(encoding='utf-8')) or {}
+    tree = read_yaml(source)
     for key, value in settings.items():
-        *groups, name = key.split('.')
-        node = tree
-        for group in groups:
-            node[group] = node.get(group) or {}  # a group all of whose keys are comments is None
-            node = node[group]
-        node[name] = list(value) if isinstance(value, tuple) else value
+        put(tree, key, value)
     text = yaml.dump(tree, Dumper=_Dumper, sort_keys=False, allow_unicode=True)
     with written(path) as temporary:
         temporary.write_text(f'# {title}\n{text}', encoding='utf-8')

@@ -10,11 +10,8 @@ from graphgps_ext.errors import ConfigError
 class AttentionScoresHead(nn.Module):
     """Attention weights of one layer, [E, 1], to its attention scores: [E] float32 on the CPU.
 
-    An estimator has one head (METHOD: with several, it is open whose scores to sample by).
+    An estimator has one head: of several, it would be open whose weights to sample by.
     """
-
-    def __init__(self, dim_in: int = 1, dim_out: int = 1) -> None:
-        super().__init__()
 
     def forward(self, weights: Tensor) -> Tensor:
         """[E, 1] to [E].

@@ -16,6 +16,7 @@ from torch_geometric.nn.models import SGFormer
 from graphgps_ext.errors import ConfigError
 from graphgps_ext.layer.adjacency import adjacency
 from graphgps_ext.network.plain import (
+    PLAIN,
     ConvolutionNetwork,
     PlainNetwork,
     class_logits,
@@ -80,6 +81,7 @@ class SGFormerNetwork(PlainNetwork):
 
 
 @register_network('pyg_gps')
+@PLAIN
 def build_gps(dim_in: int, dim_out: int) -> PlainNetwork:
     """GPS (PyG's `GPSConv` with a GCN as the local part); `gt.attn_type` multihead or performer.
 
@@ -113,6 +115,7 @@ def build_gps(dim_in: int, dim_out: int) -> PlainNetwork:
 
 
 @register_network('pyg_sgformer')
+@PLAIN
 def build_sgformer(dim_in: int, dim_out: int) -> PlainNetwork:
     """SGFormer (PyG's `SGFormer`): `gt.layers` of linear attention beside `gnn.layers_mp` of GCN.
 

@@ -9,35 +9,22 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from graphgps_ext.graph import Graph
 from graphgps_ext.ops import torch_impl
 from graphgps_ext.ops.custom_op import fused_attention
-from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable
 
 Implementation = Literal['torch', 'numba', 'triton']
 IMPLEMENTATIONS = ('torch', 'numba', 'triton')
 TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
-_installed = {name: find_spec(name) is not None for name in ('numba', 'triton')}
-_COST = {
-    'numba': 'several times slower and keeps tensors of size edges x channels; pip install numba',
-    'triton': 'about ten times slower and keeps tensors of size edges x channels; pip install triton',
-}
-_warned: set[str] = set()
-_default: Implementation | None = None
-
-
-def set_default_implementation(name: Implementation | None) -> None:
-    """Choose the implementation of every later call that names none; None = by device and dtype."""
-    global _default
-    _check_name(name)
-    _default = name
+_has_triton = find_spec('triton') is not None  # builds of torch without CUDA bring none
 
 
 def sparse_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    neighbors: InNeighbors | NeighborTable,
+    neighbors: Graph,
     type_scale: Tensor,
     type_bias: Tensor,
     *,
@@ -63,7 +50,7 @@ def sparse_attention(
     Gradients reach query, key, value, both tables and the edge bias. The numba and Triton implementations
     keep nothing of size E * C, can be differentiated once, and give bit-equal results from run to run; those
     of numba do not depend on the number of threads either. Their backward pass reads the transpose of the
-    graph: make it once with `neighbors.with_out_neighbors()`, or every backward pass makes its own.
+    graph: make it once by :func:`with_transpose`, or every backward pass makes its own.
 
     Args:
         query: [N, H, C] floating point, any strides, as key and value.
@@ -78,9 +65,8 @@ def sparse_attention(
         edge_bias: [E, H], or [N, K, H] for a table; added to the logit before the temperature.
         return_weights: also return the weights, without gradient.
         implementation: 'torch' (any device and dtype), 'numba' (CPU, float32) or 'triton' (CUDA; float32,
-            bfloat16 and float16, summed in float32). None = the default set with
-            :func:`set_default_implementation`, else numba or Triton where these take the tensors, and torch
-            elsewhere.
+            bfloat16 and float16, summed in float32). None = numba or Triton where these take the tensors, and
+            torch elsewhere.
 
     Returns:
         [N, H, C] in the dtype of the inputs (float32 under autocast on the CPU); zeros for a node without
@@ -101,12 +87,9 @@ def sparse_attention(
         )
         return (out, weights.detach()) if return_weights else out
 
-    t = neighbors.out
+    t = neighbors.transpose
     transpose = (None,) * 4 if t is None else (t.indptr, t.target, t.edge_type, t.edge_id)
-    if isinstance(neighbors, NeighborTable):
-        graph = (None, neighbors.neighbors, neighbors.edge_type, *transpose)
-    else:
-        graph = (neighbors.indptr, neighbors.source, neighbors.edge_type, *transpose)
+    graph = (neighbors.indptr, neighbors.source, neighbors.edge_type, *transpose)
     weights_shape = (*neighbors.edge_type.shape, query.shape[1])
     out, _, weights = fused_attention(
         query, key, value, type_scale.float(), type_bias.float(), edge_bias, *graph,
@@ -116,48 +99,43 @@ def sparse_attention(
 
 
 def _choose(query: Tensor, implementation: Implementation | None) -> Implementation:
-    _check_name(implementation)
+    if implementation is not None and implementation not in IMPLEMENTATIONS:
+        raise ValueError(f'implementation must be one of {IMPLEMENTATIONS} or None, got {implementation!r}')
     device, dtype = query.device.type, query.dtype
     if device == 'cpu' and torch.is_autocast_enabled('cpu') and dtype != torch.float64:
         dtype = torch.float32  # the operator's autocast rule
-    wanted = implementation or _default
-    if wanted == 'numba' and not (device == 'cpu' and dtype == torch.float32):
+    for_numba, for_triton = device == 'cpu' and dtype == torch.float32, dtype in TRITON_DTYPES
+    if implementation == 'numba' and not for_numba:
         raise ValueError(
             f"implementation 'numba' takes float32 tensors on the CPU, got {dtype} on {device}; "
             f"use 'torch' or None"
         )
-    if wanted == 'triton' and dtype not in TRITON_DTYPES:
+    if implementation == 'triton' and not for_triton:
         raise ValueError(
             f"implementation 'triton' takes float32, bfloat16 or float16 tensors, got {dtype}; "
             f"use 'torch' or None"
         )
-    if wanted is None:
-        if device == 'cuda' and dtype in TRITON_DTYPES:
-            wanted = 'triton'
-        elif device == 'cpu' and dtype == torch.float32:
-            wanted = 'numba'
-        else:
-            return 'torch'
-    if wanted != 'torch' and not _installed[wanted]:
-        if wanted not in _warned:
-            _warned.add(wanted)
-            warnings.warn(
-                f'{wanted} is not installed: attention in plain torch is {_COST[wanted]}', stacklevel=3
-            )
+    if implementation is None:
+        implementation = 'torch'
+        if for_numba:
+            implementation = 'numba'
+        elif device == 'cuda' and for_triton:
+            implementation = 'triton'
+    if implementation == 'triton' and not _has_triton:
+        warnings.warn(
+            'triton is not installed: attention in plain torch is about ten times slower and keeps tensors '
+            'of size edges x channels; pip install triton',
+            stacklevel=3,
+        )
         return 'torch'
-    return wanted
-
-
-def _check_name(name: str | None) -> None:
-    if name is not None and name not in IMPLEMENTATIONS:
-        raise ValueError(f'implementation must be one of {IMPLEMENTATIONS} or None, got {name!r}')
+    return implementation
 
 
 def _check_shapes(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    neighbors: InNeighbors | NeighborTable,
+    neighbors: Graph,
     type_scale: Tensor,
     type_bias: Tensor,
     edge_bias: Tensor | None,

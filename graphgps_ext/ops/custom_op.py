@@ -8,17 +8,15 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from graphgps_ext.graph import OutNeighbors
+from graphgps_ext.ops import numba_impl
 from graphgps_ext.ops.inputs import AttentionInputs
-from graphgps_ext.ops.neighbors import OutNeighbors
 
 
 def _backend(name: str) -> ModuleType:
-    # Imported when used: neither numba nor Triton is needed to import the package.
     if name == 'numba':
-        from graphgps_ext.ops import numba_impl
-
         return numba_impl
-    from graphgps_ext.ops import triton_impl
+    from graphgps_ext.ops import triton_impl  # imported when used: builds of torch without CUDA lack Triton
 
     return triton_impl
 

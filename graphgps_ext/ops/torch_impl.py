@@ -8,14 +8,14 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable
+from graphgps_ext.graph import Graph
 
 
 def attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    neighbors: InNeighbors | NeighborTable,
+    neighbors: Graph,
     type_scale: Tensor,
     type_bias: Tensor,
     edge_bias: Tensor | None,
@@ -30,16 +30,11 @@ def attention(
     N, H, C = query.shape
     dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
     q, k, v, scale, bias = (x.to(dtype) for x in (query, key, value, type_scale, type_bias))
+    source, target = neighbors.source.flatten().long(), neighbors.target().flatten().long()
     valid: Tensor | None = None  # [E]; no mask where every slot is an edge
-    if isinstance(neighbors, NeighborTable):
-        source = neighbors.neighbors.flatten().long()
+    if neighbors.indptr is None:
         valid = source >= 0
         source = source.clamp(min=0)
-        target = torch.arange(N, device=source.device).repeat_interleave(
-            neighbors.degree, output_size=source.numel()
-        )
-    else:
-        source, target = neighbors.source.long(), neighbors.target().long()
 
     q_i, k_j, v_j = q[target], k[source], v[source]  # [E, H, C]
     if valid is not None:  # an empty slot points at row 0, whose content must not matter
@@ -67,6 +62,4 @@ def attention(
     total = mass.new_zeros(N, H).index_add(0, target, mass)
     weights = mass / total[target].clamp(min=torch.finfo(dtype).tiny)
     out = v.new_zeros(N, H, C).index_add(0, target, weights[:, :, None] * v_j)
-    if isinstance(neighbors, NeighborTable):
-        weights = weights.view(N, neighbors.degree, H)
-    return out.to(value.dtype), weights
+    return out.to(value.dtype), weights.view(*neighbors.edge_type.shape, H)

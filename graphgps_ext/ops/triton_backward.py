@@ -3,9 +3,7 @@
 Two passes, both without atomics: by target row for the gradients of the query, the edge bias and the tables,
 and through the transposed graph by source row for those of key and value. Both recompute the weights.
 """
-# mypy: disable-error-code="no-untyped-def, assignment"
 # ruff: noqa: RUF005 - Triton's compiler knows no unpacking
-# Triton reads annotations itself and types the rest.
 
 from __future__ import annotations
 
@@ -15,12 +13,11 @@ import triton.language as tl
 from graphgps_ext.ops.triton_kernels import (
     _bias_by_type,
     _by_type,
-    _choose_row,
     _clamped,
+    _edge_step,
     _edges,
-    _finish_logit,
-    _gathered,
     _line,
+    _rows,
     _scaled,
 )
 
@@ -97,8 +94,8 @@ def backward_rows(
         # A row without edges has no gradient, and its query may hold anything.
         used = (live & (begin < end))[:, None] & channel
         place = row * H + head
-        q = tl.load(query + (row * QN + head * QH)[:, None] + c, mask=used, other=0.0).to(tl.float32)
-        go = tl.load(grad + (row * GN + head * GH)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+        q = _rows(query, row, head, c, used, QN, QH)
+        go = _rows(grad, row, head, c, used, GN, GH)
         o = tl.load(out + (place * C)[:, None] + c, mask=used, other=0.0).to(tl.float32)
         row_delta = tl.sum(go * o, 1)
         row_lse = tl.load(lse + place, mask=live, other=0.0)
@@ -107,19 +104,11 @@ def backward_rows(
         by_type = _zeros_by_type(T, [BN * BH, BE, BC])
         any_edge = tl.zeros([BN * BH, BE], tl.int1)
         for e in range(0, longest, BE):
-            position = begin[:, None] + e + tl.arange(0, BE)[None, :]
-            ok = live[:, None] & (position < end[:, None])
-            j = tl.load(source + position, mask=ok, other=-1).to(tl.int64)
-            ok = ok & (j >= 0)
+            position, _, ok, _, kind, k, _, v, logit = _edge_step(
+                e, begin, end, live, source, edge_type, None, key, value, None, queries, biases, edge_bias,
+                inv_temperature, head, c, H, C, T, HAS_BIAS, BE, KN, KH, VN, VH,
+            )  # fmt: skip
             any_edge = any_edge | ok
-            kind = tl.load(edge_type + position, mask=ok, other=0).to(tl.int32)
-            mask = ok[:, :, None] & channel[:, None, :]
-            k = _gathered(key, j, head, c, mask, KN, KH)
-            v = _gathered(value, j, head, c, mask, VN, VH)
-            logit = tl.sum(_choose_row(queries, kind, T) * k, 2)
-            logit = _finish_logit(
-                logit, ok, kind, head, position, biases, edge_bias, inv_temperature, H, T, HAS_BIAS
-            )
             drift = tl.sum(go[:, None, :] * v, 2)
             _w, g = _logit_gradient(logit, drift, row_lse[:, None], row_delta[:, None], ok, clamp, HAS_CLAMP)
             if EDGE_GRAD:
@@ -176,26 +165,17 @@ def backward_columns(
     )
     c = tl.arange(0, BC)
     used = (live & (begin < end))[:, None] & (c < C)[None, :]
-    k = tl.load(key + (row * KN + head * KH)[:, None] + c, mask=used, other=0.0).to(tl.float32)
-    v = tl.load(value + (row * VN + head * VH)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+    k = _rows(key, row, head, c, used, KN, KH)
+    v = _rows(value, row, head, c, used, VN, VH)
     factors = _by_type(scale, head, c, used, H, C, T)
     biases = _bias_by_type(bias, head, live, H, T)
     total_key = tl.zeros([BN * BH, BE, BC], tl.float32)
     total_value = tl.zeros([BN * BH, BE, BC], tl.float32)
     for e in range(0, longest, BE):
-        position = begin[:, None] + e + tl.arange(0, BE)[None, :]
-        ok = live[:, None] & (position < end[:, None])
-        i = tl.load(target + position, mask=ok, other=-1).to(tl.int64)
-        ok = ok & (i >= 0)  # always true; Triton 3.7 gives the loads conflicting layouts without it
-        kind = tl.load(edge_type + position, mask=ok, other=0).to(tl.int32)
-        mask = ok[:, :, None] & (c < C)[None, None, :]
-        q = _gathered(query, i, head, c, mask, QN, QH) * _choose_row(factors, kind, T)
-        go = _gathered(grad, i, head, c, mask, GN, GH)
-        edge = position
-        if HAS_BIAS:
-            edge = tl.load(edge_id + position, mask=ok, other=0).to(tl.int64)
-        logit = tl.sum(k[:, None, :] * q, 2)
-        logit = _finish_logit(logit, ok, kind, head, edge, biases, edge_bias, inv_temperature, H, T, HAS_BIAS)
+        _, _, ok, i, _, _, q, go, logit = _edge_step(
+            e, begin, end, live, target, edge_type, edge_id, query, grad, k, factors, biases, edge_bias,
+            inv_temperature, head, c, H, C, T, HAS_BIAS, BE, QN, QH, GN, GH,
+        )  # fmt: skip
         drift = tl.sum(v[:, None, :] * go, 2)
         place = (i * H + head[:, None]) * 2
         row_lse = tl.load(lse_delta + place, mask=ok, other=0.0)

@@ -8,9 +8,7 @@ end: the loop over edges needs no exchange between threads except the sum over c
 Offsets are int64. `scale` [T, H, C] holds type_scale / (sqrt(C) * temperature) and `bias` [T, H]
 type_bias / temperature, both float32. A slot of -1 is empty. Sums run in float32 and in a fixed order.
 """
-# mypy: disable-error-code="no-untyped-def, assignment"
 # ruff: noqa: RUF005 - Triton's compiler knows no unpacking
-# Triton reads annotations itself and types the rest.
 
 from __future__ import annotations
 
@@ -86,6 +84,12 @@ def _choose_row(rows, kind, T: tl.constexpr):
 
 
 @triton.jit
+def _rows(x, row, head, c, used, NODE: tl.constexpr, HEAD: tl.constexpr):
+    """x[row, head], [R, BC] in float32."""
+    return tl.load(x + (row * NODE + head * HEAD)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+
+
+@triton.jit
 def _gathered(x, node, head, c, mask, NODE: tl.constexpr, HEAD: tl.constexpr):
     """x[node, head], [R, BE, BC] in float32."""
     place = node * NODE + (head * HEAD)[:, None]
@@ -102,18 +106,44 @@ def _bias_by_type(bias, head, live, H, T: tl.constexpr):
 
 
 @triton.jit
-def _finish_logit(
-    logit, ok, kind, head, position, biases, edge_bias, inv_temperature, H,
-    T: tl.constexpr, HAS_BIAS: tl.constexpr,
+def _edge_step(
+    e, begin, end, live, node, edge_type, edge_id, x, y, own, rows, biases, edge_bias, inv_temperature,
+    head, c, H, C: tl.constexpr, T: tl.constexpr, HAS_BIAS: tl.constexpr, BE: tl.constexpr,
+    XN: tl.constexpr, XH: tl.constexpr, YN: tl.constexpr, YH: tl.constexpr,
 ):  # fmt: skip
-    """Add the type's bias and the edge's; -inf in empty slots."""
+    """The edges begin + e, ... of each line, BE of them: all that their four kernels have in common.
+
+    x and y (or None) are gathered from the edge's other end. An edge's logit is the sum over channels of
+    x times its type's row of `rows`, and times `own` where the rows do not hold this end's factor already.
+
+    Returns position, whether there is one, whether an edge stands there, other end and type [R, BE]; rows of
+    x, these times their type's row, and rows of y [R, BE, BC]; logit [R, BE] without the clamp, -inf in
+    empty slots.
+    """
+    position = begin[:, None] + e + tl.arange(0, BE)[None, :]
+    there = live[:, None] & (position < end[:, None])
+    j = tl.load(node + position, mask=there, other=-1).to(tl.int64)
+    ok = there & (
+        j >= 0
+    )  # in a transpose always true; Triton 3.7 gives the loads conflicting layouts without
+    kind = tl.load(edge_type + position, mask=ok, other=0).to(tl.int32)
+    mask = ok[:, :, None] & (c < C)[None, None, :]
+    near = _gathered(x, j, head, c, mask, XN, XH)
+    far = near
+    if y is not None:
+        far = _gathered(y, j, head, c, mask, YN, YH)
+    edge = position
+    if HAS_BIAS and edge_id is not None:
+        edge = tl.load(edge_id + position, mask=ok, other=0).to(tl.int64)
+    scaled = _choose_row(rows, kind, T) * near
+    logit = tl.sum(scaled if own is None else own[:, None, :] * scaled, 2)
     bias = tl.broadcast_to(biases[0][:, None], logit.shape)
     for t in tl.static_range(1, T):
         bias = tl.where(kind == t, biases[t][:, None], bias)
     logit += bias
     if HAS_BIAS:
-        logit += tl.load(edge_bias + position * H + head[:, None], mask=ok, other=0.0) * inv_temperature
-    return tl.where(ok, logit, -float('inf'))
+        logit += tl.load(edge_bias + edge * H + head[:, None], mask=ok, other=0.0) * inv_temperature
+    return position, there, ok, j, kind, near, scaled, far, tl.where(ok, logit, -float('inf'))
 
 
 @triton.jit
@@ -145,25 +175,17 @@ def forward(
     )
     c = tl.arange(0, BC)
     used = live[:, None] & (c < C)[None, :]
-    q = tl.load(query + (row * QN + head * QH)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+    q = _rows(query, row, head, c, used, QN, QH)
     queries = _scaled(_by_type(scale, head, c, used, H, C, T), q, T)
     biases = _bias_by_type(bias, head, live, H, T)
     top = tl.full([BN * BH, BE], NO_MASS, tl.float32)
     mass = tl.zeros([BN * BH, BE], tl.float32)
     total = tl.zeros([BN * BH, BE, BC], tl.float32)
     for e in range(0, longest, BE):
-        position = begin[:, None] + e + tl.arange(0, BE)[None, :]
-        ok = live[:, None] & (position < end[:, None])
-        j = tl.load(source + position, mask=ok, other=-1).to(tl.int64)
-        ok = ok & (j >= 0)
-        kind = tl.load(edge_type + position, mask=ok, other=0).to(tl.int32)
-        mask = ok[:, :, None] & (c < C)[None, None, :]
-        k = _gathered(key, j, head, c, mask, KN, KH)
-        v = _gathered(value, j, head, c, mask, VN, VH)
-        logit = tl.sum(_choose_row(queries, kind, T) * k, 2)
-        logit = _finish_logit(
-            logit, ok, kind, head, position, biases, edge_bias, inv_temperature, H, T, HAS_BIAS
-        )
+        _, _, ok, _, _, _, _, v, logit = _edge_step(
+            e, begin, end, live, source, edge_type, None, key, value, None, queries, biases, edge_bias,
+            inv_temperature, head, c, H, C, T, HAS_BIAS, BE, KN, KH, VN, VH,
+        )  # fmt: skip
         if HAS_CLAMP:
             logit = tl.where(ok, _clamped(logit, clamp), logit)
         higher = tl.maximum(top, logit)
@@ -267,23 +289,16 @@ def edge_weights(
     )
     c = tl.arange(0, BC)
     used = live[:, None] & (c < C)[None, :]
-    q = tl.load(query + (row * QN + head * QH)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+    q = _rows(query, row, head, c, used, QN, QH)
     queries = _scaled(_by_type(scale, head, c, used, H, C, T), q, T)
     biases = _bias_by_type(bias, head, live, H, T)
     row_lse = tl.load(lse + row * H + head, mask=live, other=0.0)
     row_rest = tl.load(rest + row * H + head, mask=live, other=0.0)
     for e in range(0, longest, BE):
-        position = begin[:, None] + e + tl.arange(0, BE)[None, :]
-        there = live[:, None] & (position < end[:, None])
-        j = tl.load(source + position, mask=there, other=-1).to(tl.int64)
-        ok = there & (j >= 0)
-        kind = tl.load(edge_type + position, mask=ok, other=0).to(tl.int32)
-        mask = ok[:, :, None] & (c < C)[None, None, :]
-        k = _gathered(key, j, head, c, mask, KN, KH)
-        logit = tl.sum(_choose_row(queries, kind, T) * k, 2)
-        logit = _finish_logit(
-            logit, ok, kind, head, position, biases, edge_bias, inv_temperature, H, T, HAS_BIAS
-        )
+        position, there, ok, _, _, _, _, _, logit = _edge_step(
+            e, begin, end, live, source, edge_type, None, key, None, None, queries, biases, edge_bias,
+            inv_temperature, head, c, H, C, T, HAS_BIAS, BE, KN, KH, 0, 0,
+        )  # fmt: skip
         if HAS_CLAMP:
             logit = tl.where(ok, _clamped(logit, clamp), logit)
         w = tl.exp(tl.where(ok, (logit - row_lse[:, None]) - row_rest[:, None], -float('inf')))

@@ -30,7 +30,7 @@ _SLACK = 1.0 + 1e-8  # above the rounding of a logarithm and of a key, far below
 
 _CAPACITY = 32  # entries of a reservoir, in multiples of this, at least 2 K
 _LANES = 8  # int64 in a vector register: ranks are counted in whole registers
-_LONG_ROW = 8  # times K: from there on draws one by one from running sums beat the pass over the row
+LONG_ROW = 8  # times K: from there on draws one by one from running sums beat the pass over the row
 _LEAST_MASS = 2.0**-24  # share of a row's mass; if less is left, running sums hold fewer than 29 bits of it
 _BLOCK = 32  # rows looked up together
 STRIDE = 4  # edges of a row per entry of its guide
@@ -39,25 +39,25 @@ Scratch = namedtuple('Scratch', 'keys bits lower slots kept low high mass edges'
 
 
 @njit(inline='always')
-def mix(value):  # type: ignore[no-untyped-def]
+def mix(value):
     value = (value ^ (value >> _30)) * _MIX_1
     value = (value ^ (value >> _27)) * _MIX_2
     return value ^ (value >> _31)
 
 
 @njit(inline='always')
-def row_key(mixed_key, node):  # type: ignore[no-untyped-def]
+def row_key(mixed_key, node):
     return mix((np.uint64(node) * _NODE_STEP) ^ mixed_key)
 
 
 @njit(inline='always')
-def uniform(row, slot):  # type: ignore[no-untyped-def]
+def uniform(row, slot):
     bits = mix(row + np.uint64(slot + 1) * _GOLDEN)
     return (np.float64(bits >> _UNIFORM_SHIFT) + 0.5) * _UNIFORM_SCALE
 
 
 @njit
-def _make_scratch(degree):  # type: ignore[no-untyped-def]
+def _make_scratch(degree):
     capacity = _CAPACITY * ((2 * degree + _CAPACITY - 1) // _CAPACITY)
     keys = np.empty(capacity, np.float64)
     rows = (_BLOCK, degree)
@@ -75,7 +75,7 @@ def _make_scratch(degree):  # type: ignore[no-untyped-def]
 
 
 @njit(inline='always')
-def _keep_smallest(size, count, scratch):  # type: ignore[no-untyped-def]
+def _keep_smallest(size, count, scratch):
     """Reduces `count` entries to the `size` with the smallest keys, in the same order; the largest key kept.
 
     An entry's rank is counted against all others, without a branch that a processor could mispredict.
@@ -102,7 +102,7 @@ def _keep_smallest(size, count, scratch):  # type: ignore[no-untyped-def]
 
 
 @njit(inline='always')
-def _minus_log(u):  # type: ignore[no-untyped-def]
+def _minus_log(u):
     """−log(u) for u in (0, 1), but for its last two bits; unlike the library's it runs on whole vectors.
 
     u = m·2^e with m between √½ and √2, and log(m) = 2·artanh(s) = 2·(s + s³/3 + s⁵/5 + ...), s = (m−1)/(m+1).
@@ -120,7 +120,7 @@ def _minus_log(u):  # type: ignore[no-untyped-def]
 
 
 @njit(error_model='numpy')
-def _score(keys, lower, first, last, strategy):  # type: ignore[no-untyped-def]
+def _score(keys, lower, first, last, strategy):
     """Weights become keys; `lower` is 1 − u. Bounds are unsigned: else these loops stay off the vectors."""
     if strategy == TOP:
         for i in range(first, last):
@@ -131,7 +131,7 @@ def _score(keys, lower, first, last, strategy):  # type: ignore[no-untyped-def]
 
 
 @njit(error_model='numpy')
-def _reservoir(weights, use_weights, strategy, row, begin, end, size, scratch):  # type: ignore[no-untyped-def]
+def _reservoir(weights, use_weights, strategy, row, begin, end, size, scratch):
     """Slots of the K smallest keys −log(u)/w among the edges begin..end, ascending; their number.
 
     −log(u) ≥ 1 − u, so most edges of a long row are turned down without a logarithm. −1: a bad weight.
@@ -159,7 +159,7 @@ def _reservoir(weights, use_weights, strategy, row, begin, end, size, scratch): 
 
 
 @njit(inline='always')
-def _all_drawable(weights, use_weights, begin, end, slots):  # type: ignore[no-untyped-def]
+def _all_drawable(weights, use_weights, begin, end, slots):
     """Slots of all edges of positive weight of a row of at most K edges; their number, −1: a bad weight."""
     count = 0
     for edge in range(begin, end):
@@ -173,13 +173,13 @@ def _all_drawable(weights, use_weights, begin, end, slots):  # type: ignore[no-u
 
 
 @njit(inline='always')
-def _guide_start(node, begin):  # type: ignore[no-untyped-def]
+def _guide_start(node, begin):
     """Where the guide of a row begins: there is room for an entry per STRIDE edges and two more."""
     return begin // STRIDE + 2 * node
 
 
 @kernel(fastmath=False)
-def sum_rows(indptr, weights, first, last, prefix, guide):  # type: ignore[no-untyped-def]
+def sum_rows(indptr, weights, first, last, prefix, guide):
     """Running sums of the weights within rows first..last, and their guides; the first bad row, or −1.
 
     Entry b of a guide is the slot at share b / buckets of the row's mass.
@@ -208,7 +208,7 @@ def sum_rows(indptr, weights, first, last, prefix, guide):  # type: ignore[no-un
 
 
 @njit(inline='always')
-def _first_above(prefix, low, high, value):  # type: ignore[no-untyped-def]
+def _first_above(prefix, low, high, value):
     """The first of prefix[low:high] above `value`; `high` if there is none."""
     while low < high:
         middle = (low + high) >> 1
@@ -220,9 +220,7 @@ def _first_above(prefix, low, high, value):  # type: ignore[no-untyped-def]
 
 
 @njit
-def _draw_with_replacement(  # type: ignore[no-untyped-def]
-    indptr, prefix, guide, nodes, whole, first, last, mixed_key, scratch
-):
+def _draw_with_replacement(indptr, prefix, guide, nodes, whole, first, last, mixed_key, scratch):
     """K edges of each long row of first..last in proportion to the weights, into scratch.edges.
 
     Each random number names an entry of the guide, which leaves a few edges to compare. Several rows are
@@ -235,7 +233,7 @@ def _draw_with_replacement(  # type: ignore[no-untyped-def]
     for i in range(first, last):
         node = i if whole else nodes[i]
         begin, end = indptr[node], indptr[node + 1]
-        if end - begin < _LONG_ROW * size:
+        if end - begin < LONG_ROW * size:
             continue
         row = row_key(mixed_key, node)
         start = _guide_start(node, begin)
@@ -252,7 +250,7 @@ def _draw_with_replacement(  # type: ignore[no-untyped-def]
 
 
 @njit
-def _one_by_one(weights, prefix, edges, row, begin, end, size, scratch):  # type: ignore[no-untyped-def]
+def _one_by_one(weights, prefix, edges, row, begin, end, size, scratch):
     """K slots drawn one after another by the running sums of their row, ascending; their number.
 
     `edges` holds K draws with replacement, of which repeats are dropped. What is then missing comes from the
@@ -312,7 +310,7 @@ def _one_by_one(weights, prefix, edges, row, begin, end, size, scratch):  # type
 
 
 @kernel(fastmath=False)
-def draw_rows(  # type: ignore[no-untyped-def]
+def draw_rows(
     indptr, source, edge_type, weights, use_weights, prefix, guide, nodes, whole, first, last,
     strategy, repeat, mixed_key, neighbors, types, edge_id,
 ):  # fmt: skip
@@ -330,7 +328,7 @@ def draw_rows(  # type: ignore[no-untyped-def]
         row = row_key(mixed_key, node)
         if end - begin <= degree:
             count = _all_drawable(weights, use_weights, begin, end, slots)
-        elif prefix.size > 0 and end - begin >= _LONG_ROW * degree:
+        elif prefix.size > 0 and end - begin >= LONG_ROW * degree:
             count = _one_by_one(weights, prefix, scratch.edges[in_block], row, begin, end, degree, scratch)
         else:
             count = _reservoir(weights, use_weights, strategy, row, begin, end, degree, scratch)

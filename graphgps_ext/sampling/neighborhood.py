@@ -6,16 +6,14 @@ reads, and the neighbours found are appended to them. Batching loses no edge: th
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import NeighborTable
+from graphgps_ext.graph import NeighborTable
+from graphgps_ext.sampling.plan import SamplingPlan
 from graphgps_ext.sampling.relabel import Relabeler, make_relabeler
-
-Draw = Callable[[int, Tensor], NeighborTable]
 
 
 @dataclass(frozen=True)
@@ -65,31 +63,31 @@ class LayeredNeighborhood:
         return self.num_nodes[-1]
 
 
-def layered_neighborhood(seeds: Tensor, draw: Draw, num_layers: int, num_nodes: int) -> LayeredNeighborhood:
+def layered_neighborhood(plan: SamplingPlan, seeds: Tensor, key: int) -> LayeredNeighborhood:
     """Walks from the seeds through layers L−1, ..., 0 and relabels what it meets in order of appearance.
 
     Args:
+        plan: what to draw in each layer.
         seeds: [S] int64, distinct nodes. All nodes in order (the full batch) skip the relabelling.
-        draw: `draw(layer, nodes)` gives the table of that layer for `nodes`, with ids of the whole graph.
-        num_layers: L.
-        num_nodes: number of nodes of the whole graph, virtual ones included.
+        key: of the draws; equal keys give equal draws.
 
     Raises:
         ValueError: if seeds repeat or lie outside [0, num_nodes).
     """
     if seeds.dim() != 1 or seeds.dtype != torch.int64:
         raise ValueError(f'seeds needs one dimension and dtype int64, got {list(seeds.shape)} {seeds.dtype}')
+    num_nodes = plan.graph.num_nodes
     if seeds.numel() == num_nodes and torch.equal(seeds, torch.arange(num_nodes, device=seeds.device)):
-        tables = tuple(draw(layer, seeds) for layer in range(num_layers))
-        return LayeredNeighborhood(seeds, tables, (num_nodes,) * (num_layers + 1))
+        tables = tuple(plan.draw(layer, None, key) for layer in range(plan.num_layers))
+        return LayeredNeighborhood(seeds, tables, (num_nodes,) * (plan.num_layers + 1))
     relabeler = make_relabeler(num_nodes, seeds.device)
     _add_seeds(relabeler, seeds)
     layers: list[NeighborTable] = []
     counts = [seeds.numel()]
-    for layer in reversed(range(num_layers)):
-        table = draw(layer, relabeler.n_id)
-        neighbors = relabeler.add(table.neighbors)
-        layers.insert(0, replace(table, neighbors=neighbors, num_sources=relabeler.n_id.numel()))
+    for layer in reversed(range(plan.num_layers)):
+        table = plan.draw(layer, relabeler.n_id, key)
+        source = relabeler.add(table.source)
+        layers.insert(0, replace(table, source=source, num_sources=relabeler.n_id.numel()))
         counts.insert(0, relabeler.n_id.numel())
     return LayeredNeighborhood(relabeler.n_id, tuple(layers), tuple(counts))
 

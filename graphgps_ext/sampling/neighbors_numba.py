@@ -6,38 +6,37 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import InNeighbors
-from graphgps_ext.ops.numba_threads import run_chunks
+from graphgps_ext.graph import InNeighbors
+from graphgps_ext.ops.numba_threads import row_chunks, run_chunks
 from graphgps_ext.sampling.kernels import draw_rows
-from graphgps_ext.sampling.prefix import PrefixWeights
 from graphgps_ext.sampling.random import mix_int
 from graphgps_ext.sampling.strategies import STRATEGIES, bad_weight
-
-WORK_PER_CHUNK = 16_384  # edges; some 0.2 ms, below which a further thread costs more than it brings
+from graphgps_ext.sampling.sums import RowSums
 
 
 def draw_numba(
     graph: InNeighbors,
-    weights: PrefixWeights | None,
+    weights: Tensor | None,
     degree: int,
     strategy: str,
     fill: str,
     key: int,
     nodes: Tensor | None,
+    sums: RowSums | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """neighbors, edge_type and edge_id, each [n, K]. ValueError: a bad weight."""
+    """source, edge_type and edge_id, each [n, K]. ValueError: a bad weight."""
     num_rows = graph.num_nodes if nodes is None else nodes.numel()
-    neighbors = torch.empty(num_rows, degree, dtype=graph.source.dtype)
+    source = torch.empty(num_rows, degree, dtype=graph.source.dtype)
     edge_type = torch.empty(num_rows, degree, dtype=torch.int8)
     edge_id = torch.empty(num_rows, degree, dtype=torch.int64)
     prefix = guide = None
-    if weights is not None and strategy == 'weighted':
-        prefix, guide = weights.prefix, weights.guide
+    if sums is not None and strategy == 'weighted':
+        prefix, guide = sums.prefix, sums.guide
     inputs = (
         graph.indptr.numpy(),
         graph.source.numpy(),
         graph.edge_type.numpy(),
-        _array(None if weights is None else weights.weights, np.float32),
+        _array(weights, np.float32),
         weights is not None,
         _array(prefix, np.float64),
         _array(guide, np.int32),
@@ -45,8 +44,8 @@ def draw_numba(
         nodes is None,
     )
     options = (STRATEGIES.index(strategy), fill == 'repeat', np.uint64(mix_int(key)))
-    outputs = (neighbors.numpy(), edge_type.numpy(), edge_id.numpy())
-    bounds = chunk_bounds(graph.indptr, nodes, degree)
+    outputs = (source.numpy(), edge_type.numpy(), edge_id.numpy())
+    bounds = row_chunks(inputs[0] if nodes is None else degree * np.arange(num_rows + 1))
     bad_rows = np.full(len(bounds) - 1, -1)
 
     def draw(chunk: int) -> None:
@@ -56,21 +55,7 @@ def draw_numba(
     bad_rows = bad_rows[bad_rows >= 0]
     if bad_rows.size:
         raise bad_weight(int(bad_rows[0] if nodes is None else nodes[bad_rows[0]]))
-    return neighbors, edge_type, edge_id
-
-
-def chunk_bounds(indptr: Tensor, nodes: Tensor | None, degree: int) -> list[int]:
-    """Row numbers that split the work into about equal chunks, so that one hub does not hold up the rest."""
-    most = 16 * torch.get_num_threads()
-    if nodes is None:
-        num_rows, num_edges = indptr.numel() - 1, int(indptr[-1])
-        num_chunks = max(1, min(most, num_edges // WORK_PER_CHUNK))
-        inner = np.searchsorted(indptr.numpy(), np.linspace(0, num_edges, num_chunks + 1)[1:-1])
-    else:
-        num_rows = nodes.numel()
-        num_chunks = max(1, min(most, num_rows * degree // WORK_PER_CHUNK))
-        inner = np.linspace(0, num_rows, num_chunks + 1)[1:-1].astype(np.int64)
-    return [0, *inner.tolist(), num_rows]
+    return source, edge_type, edge_id
 
 
 def _array(tensor: Tensor | None, dtype: type) -> np.ndarray:

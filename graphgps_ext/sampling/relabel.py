@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphgps_ext.sampling.compiled import has_numba
+from graphgps_ext.ops.numba_threads import kernel
 
 
 class Relabeler:
@@ -22,10 +22,28 @@ class Relabeler:
 
 
 def make_relabeler(num_nodes: int, device: torch.device) -> Relabeler:
-    """The compiled one on the CPU, the one in plain torch on CUDA or without numba."""
-    if device.type == 'cpu' and has_numba():
-        return NumbaRelabeler(num_nodes, device)
-    return TorchRelabeler(num_nodes, device)
+    """The compiled one on the CPU, the one in plain torch on CUDA."""
+    return (NumbaRelabeler if device.type == 'cpu' else TorchRelabeler)(num_nodes, device)
+
+
+@kernel(fastmath=False)
+def _relabel(nodes, local_id, n_id, num_known, out):  # type: ignore[no-untyped-def]
+    """Local ids of `nodes` in order of first appearance; returns how many nodes are known afterwards.
+
+    local_id [num_nodes] holds local id + 1, 0 = not seen yet; n_id is its inverse. Both are extended.
+    """
+    flat, flat_out = nodes.reshape(-1), out.reshape(-1)
+    for i in range(flat.size):
+        node = flat[i]
+        if node < 0:
+            flat_out[i] = -1
+            continue
+        if local_id[node] == 0:
+            n_id[num_known] = node
+            num_known += 1
+            local_id[node] = num_known
+        flat_out[i] = local_id[node] - 1
+    return num_known
 
 
 class NumbaRelabeler(Relabeler):
@@ -37,13 +55,11 @@ class NumbaRelabeler(Relabeler):
         self._local_id = np.zeros(num_nodes, np.int64)  # local id + 1; 0 = not met yet
 
     def add(self, nodes: Tensor) -> Tensor:
-        from graphgps_ext.sampling.relabel_kernel import relabel
-
         known = self.n_id.numel()
         n_id = torch.empty(known + min(nodes.numel(), self.num_nodes - known), dtype=torch.int64)
         n_id[:known] = self.n_id
         local = torch.empty(nodes.shape, dtype=nodes.dtype)
-        size = relabel(nodes.contiguous().numpy(), self._local_id, n_id.numpy(), known, local.numpy())
+        size = _relabel(nodes.contiguous().numpy(), self._local_id, n_id.numpy(), known, local.numpy())
         self.n_id = n_id[:size]
         return local
 

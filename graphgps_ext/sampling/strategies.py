@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import InNeighbors
+from graphgps_ext.graph import InNeighbors
 
 STRATEGIES = ('weighted', 'uniform', 'top')  # numbered in this order in the compiled kernels
 FILLS = ('mask', 'repeat')

@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import optuna
-import yaml
 
+from graphgps_ext.config.tree import read_yaml
 from graphgps_ext.errors import ConfigError
 
 Settings = dict[str, Any]
@@ -115,11 +115,8 @@ def read_space(path: Path, known: Mapping[str, Any]) -> Space:
     Raises:
         ConfigError: listing every entry that cannot be used.
     """
-    try:
-        tree = yaml.safe_load(path.read_text(encoding='utf-8'))
-    except yaml.YAMLError as error:
-        raise ConfigError(f'{path} is not valid YAML: {error}') from None
-    if not isinstance(tree, dict) or not tree:
+    tree = read_yaml(path)
+    if not tree:
         raise ConfigError(f'{path} needs entries "key: [choices]" or "key: {{low: , high: }}", got {tree!r}')
     dimensions, problems = [], []
     for name, content in tree.items():

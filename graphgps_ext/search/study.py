@@ -14,12 +14,12 @@ from pathlib import Path
 
 import optuna
 import torch
-import yaml
 from filelock import FileLock
 from optuna.trial import FrozenTrial, TrialState
 from torch_geometric.graphgym.config import cfg
 
 from graphgps_ext.config.load import load_config
+from graphgps_ext.config.tree import read_yaml
 from graphgps_ext.config.write import write_config
 from graphgps_ext.errors import ConfigError, DataError, OtherResultsError
 from graphgps_ext.sampling import stream_key
@@ -135,7 +135,7 @@ class Search:
         made = {
             'config': hyper_parameters(cfg),
             'estimator': self.made_estimator,
-            'space': yaml.safe_load(self.space_file.read_text(encoding='utf-8')),
+            'space': read_yaml(self.space_file),
             'repeat': self.repeat,
         }
         made = json.loads(json.dumps(made))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import logging
-import math
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 from torch_geometric.graphgym.config import cfg
@@ -15,25 +13,9 @@ from torch_geometric.graphgym.register import train_dict
 from graphgps_ext.errors import ConfigError
 from graphgps_ext.loader import load_graph
 from graphgps_ext.loader.datasets import FORMATS
-from graphgps_ext.train.callbacks import SELECTION
+from graphgps_ext.train.fit import AfterEvaluation
 from graphgps_ext.train.memory import reset_peak
 from graphgps_ext.train.results import is_finished
-
-AfterEvaluation = Callable[[int, float], None]
-
-
-class _Tell(pl.Callback):
-    """Calls a function with each epoch and the best selection value so far."""
-
-    def __init__(self, tell: AfterEvaluation) -> None:
-        self.tell, self.best = tell, -math.inf
-
-    def on_train_epoch_start(self, trainer: pl.Trainer, pl_module: pl.LightningModule) -> None:
-        """Of the epochs before, whose metrics are known by now."""
-        value = float(trainer.callback_metrics.get(SELECTION, math.nan))
-        if math.isfinite(value):
-            self.best = max(self.best, value)
-            self.tell(trainer.current_epoch - 1, self.best)
 
 
 def choose_run(out_dir: Path, number: int) -> None:
@@ -66,12 +48,10 @@ def run_once(after_evaluation: AfterEvaluation | None = None) -> None:
         known = ', '.join(FORMATS)
         raise ConfigError(f'dataset.format needs one of {known}, got {cfg.dataset.format!r}')
     logging.info(
-        f'{cfg.dataset.name}: {data.num_nodes} nodes, {data.attention_source.numel()} attention edges, '
+        f'{cfg.dataset.name}: {data.num_nodes} nodes, {data.layers[0].num_edges} attention edges, '
         f'{data.num_features} features, read in {time.perf_counter() - start:.1f} s'
     )
-    summary = train_dict[cfg.train.mode](
-        data, callbacks=() if after_evaluation is None else (_Tell(after_evaluation),)
-    )
+    summary = train_dict[cfg.train.mode](data, after_evaluation=after_evaluation)
     if pl.utilities.rank_zero_only.rank != 0:
         return
     metric = summary['metric']

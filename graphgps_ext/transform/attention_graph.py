@@ -9,10 +9,8 @@ import torch
 from torch import Tensor
 
 from graphgps_ext.errors import ConfigError, DataError
-from graphgps_ext.ops.neighbors import InNeighbors, index_dtype
+from graphgps_ext.graph import EXPANDER, FROM_VIRTUAL, GRAPH, SELF_LOOP, TO_VIRTUAL, InNeighbors, index_dtype
 from graphgps_ext.transform.expander import ExpanderAlgorithm, expander_table
-
-GRAPH, EXPANDER, SELF_LOOP, TO_VIRTUAL, FROM_VIRTUAL = range(5)
 
 
 @dataclass(frozen=True)
@@ -59,8 +57,6 @@ def attention_graph(
     expander_seed: int = 0,
     self_loops: bool = True,
     num_virtual_nodes: int = 0,
-    check_max_nodes: int = 20_000,
-    max_tries: int = 10,
 ) -> AttentionGraph:
     """Build the attention graph (METHOD section 1; Exphormer, arXiv 2303.06147, section 3).
 
@@ -78,8 +74,6 @@ def attention_graph(
         expander_seed: seed of the expander's draw.
         self_loops: add one self-loop per node, virtual nodes included.
         num_virtual_nodes: V nodes with ids N ... N + V - 1, joined to every real node in both directions.
-        check_max_nodes: see :func:`expander_table`.
-        max_tries: see :func:`expander_table`.
 
     Raises:
         ValueError: if an argument is out of range or shapes do not fit.
@@ -90,14 +84,7 @@ def attention_graph(
     dtype = index_dtype(size)
     blocks = _graph_blocks(edge_index.long(), num_nodes, size, edge_attr, undirected)
     if expander:
-        table = expander_table(
-            num_nodes,
-            expander_degree,
-            algorithm=expander_algorithm,
-            seed=expander_seed,
-            check_max_nodes=check_max_nodes,
-            max_tries=max_tries,
-        )
+        table = expander_table(num_nodes, expander_degree, algorithm=expander_algorithm, seed=expander_seed)
         present = table >= 0
         blocks.append(_Block(_pad(present.sum(1), size), table[present], EXPANDER))
     if self_loops:

@@ -17,7 +17,7 @@ from scipy.sparse import csr_array
 from torch import Tensor
 
 from graphgps_ext.errors import ConfigError, DataError
-from graphgps_ext.ops.neighbors import INT32_MAX
+from graphgps_ext.graph import INT32_MAX
 
 ExpanderAlgorithm = Literal['permutation', 'hamiltonian']
 ALGORITHMS: tuple[ExpanderAlgorithm, ...] = ('permutation', 'hamiltonian')

@@ -16,6 +16,8 @@ from torch import Tensor
 from graphgps_ext.errors import ConfigError, DataError
 from graphgps_ext.transform.seeding import purpose_generator
 
+SPLIT_MODES = ('standard', 'random', 'class-balanced')  # `dataset.split_mode`
+
 
 @dataclass(frozen=True)
 class Split:

@@ -1,4 +1,4 @@
-"""The reference in the README: complete, equal to the live registries and config, checked to be current."""
+"""The reference in docs: complete, equal to the live registries and config, checked to be current."""
 
 from __future__ import annotations
 
@@ -14,7 +14,6 @@ from torch_geometric.graphgym.config import set_cfg
 from yacs.config import CfgNode
 
 from graphgps_ext.config import GROUPS
-from graphgps_ext.config.group import ensure_group
 from graphgps_ext.loader.datasets import FORMATS
 from graphgps_ext.loader.datasets.ogb import OGB_NAMES
 from graphgps_ext.loader.datasets.pyg import PYG_NAMES
@@ -36,77 +35,87 @@ print(json.dumps([sorted(registered() - before[0]), sorted(keys(cfg) - before[1]
 """
 
 
-document_keys = runs.load_script('document_keys')
+document_reference = runs.load_script('document_reference')
 
 
 def run(monkeypatch: pytest.MonkeyPatch, *arguments: str | Path) -> None:
-    monkeypatch.setattr(sys, 'argv', ['document_keys.py', *map(str, arguments)])
-    document_keys.main()
+    monkeypatch.setattr(sys, 'argv', ['document_reference.py', *map(str, arguments)])
+    document_reference.main()
 
 
 @pytest.fixture(scope='module')
 def rows() -> list[list[str]]:
     """The cells of all table rows of the reference."""
-    lines = [line for line in document_keys.reference().splitlines() if line.startswith('|')]
+    lines = [line for line in document_reference.reference().splitlines() if line.startswith('|')]
     return [[cell.strip() for cell in re.split(r'(?<!\\)\|', line)[1:-1]] for line in lines]
 
 
 @pytest.fixture(scope='module')
 def new() -> tuple[list[tuple[str, str]], list[str]]:
-    """(registry, name) and config keys that importing the package adds, in a fresh process."""
+    """(registry, name), but for config groups, and config keys that an import adds, in a fresh process."""
     done = subprocess.run([sys.executable, '-c', WHAT_IS_NEW], capture_output=True, text=True, check=True)
     names, keys = json.loads(done.stdout.splitlines()[-1])
-    return [tuple(name) for name in names], keys
+    return [(registry, name) for registry, name in names if registry != 'config'], keys
 
 
 @pytest.fixture
-def readme(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A README with a current reference between other text."""
-    path = tmp_path / 'README.md'
-    path.write_text('# Title\n\n<!-- keys: begin -->\n<!-- keys: end -->\n\nAfter.\n', encoding='utf-8')
-    run(monkeypatch, '--readme', path)
+def page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A page with a current reference between other text."""
+    path = tmp_path / 'reference.md'
+    path.write_text(
+        '# Title\n\n<!-- reference: begin -->\n<!-- reference: end -->\n\nAfter.\n', encoding='utf-8'
+    )
+    run(monkeypatch, '--page', path)
     return path
 
 
-def test_the_shipped_readme_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_shipped_page_is_current(monkeypatch: pytest.MonkeyPatch) -> None:
     run(monkeypatch, '--check')
 
 
-def test_writing_keeps_the_rest_and_is_repeatable(readme: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    text = readme.read_text(encoding='utf-8')
-    assert text.startswith('# Title\n\n<!-- keys: begin -->\n') and text.endswith(
-        '<!-- keys: end -->\n\nAfter.\n'
+def test_writing_keeps_the_rest_and_is_repeatable(page: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    text = page.read_text(encoding='utf-8')
+    assert text.startswith('# Title\n\n<!-- reference: begin -->\n') and text.endswith(
+        '<!-- reference: end -->\n\nAfter.\n'
     )
-    run(monkeypatch, '--check', '--readme', readme)
-    run(monkeypatch, '--readme', readme)
-    assert readme.read_text(encoding='utf-8') == text
+    run(monkeypatch, '--check', '--page', page)
+    run(monkeypatch, '--page', page)
+    assert page.read_text(encoding='utf-8') == text
 
 
 @pytest.mark.parametrize(
     ('old', 'stale'),
-    [('`gt.layers` | int | `4`', '`gt.layers` | int | `5`'), ('| `gt.dropout`', '| `gt.drop`')],
+    [
+        ('Number of transformer layers L.', 'Number of layers.'),
+        ('| `gt.dropout`', '| `gt.drop`'),
+        ('| `SpexphormerPlus`', '| `SpexphormerMinus`'),
+    ],
 )
-def test_a_stale_readme_is_detected_and_left_alone(
-    readme: Path, monkeypatch: pytest.MonkeyPatch, old: str, stale: str
+def test_a_stale_page_is_detected_and_left_alone(
+    page: Path, monkeypatch: pytest.MonkeyPatch, old: str, stale: str
 ) -> None:
-    text = readme.read_text(encoding='utf-8')
+    text = page.read_text(encoding='utf-8')
     assert old in text
-    readme.write_text(text.replace(old, stale), encoding='utf-8')
-    with pytest.raises(SystemExit, match=r'README\.md is not current: run python run/document_keys\.py'):
-        run(monkeypatch, '--check', '--readme', readme)
-    assert stale in readme.read_text(encoding='utf-8')
+    page.write_text(text.replace(old, stale), encoding='utf-8')
+    with pytest.raises(
+        SystemExit, match=r'reference\.md is not current: run python run/document_reference\.py'
+    ):
+        run(monkeypatch, '--check', '--page', page)
+    assert stale in page.read_text(encoding='utf-8')
 
 
-@pytest.mark.parametrize('text', ['', '<!-- keys: end --><!-- keys: begin -->', '<!-- keys: begin -->'])
-def test_a_readme_without_markers_is_refused(
+@pytest.mark.parametrize(
+    'text', ['', '<!-- reference: end --><!-- reference: begin -->', '<!-- reference: begin -->']
+)
+def test_a_page_without_markers_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str
 ) -> None:
-    path = tmp_path / 'README.md'
+    path = tmp_path / 'reference.md'
     path.write_text(text, encoding='utf-8')
     with pytest.raises(
-        SystemExit, match='needs the lines <!-- keys: begin --> and <!-- keys: end --> once each'
+        SystemExit, match='needs the lines <!-- reference: begin --> and <!-- reference: end --> once each'
     ):
-        run(monkeypatch, '--readme', path)
+        run(monkeypatch, '--page', path)
     assert path.read_text(encoding='utf-8') == text
 
 
@@ -114,7 +123,7 @@ def test_every_registered_name_is_listed_with_what_selects_it(
     rows: list[list[str]], new: tuple[list[tuple[str, str]], list[str]]
 ) -> None:
     registries = {registry for registry, _ in new[0]}
-    listed = {(row[2], row[0].strip('`')): row for row in rows if row[2] in registries}
+    listed = {(row[2], row[0].strip('`')): row for row in rows if len(row) == 4 and row[2] in registries}
     assert sorted(listed) == sorted(new[0])
     for row in listed.values():
         assert row[1] and row[3]
@@ -155,49 +164,31 @@ def test_the_keys_of_a_users_own_file_are_listed(rows: list[list[str]]) -> None:
         assert f'`{key}`' in cells
 
 
-def with_comment_of_two_lines(cfg: CfgNode) -> None:
-    """A group as the package writes them."""
-    ensure_group(cfg, 'some')
-
-    # ---- A part of it
-
-    # First line,
-    # second line.
-    cfg.some.key = [1, 2]  # not this
-
-
-def without_comment(cfg: CfgNode) -> None:
-    """A key that says nothing."""
-    ensure_group(cfg, 'some')
-    # Not about the key.
-
-    cfg.some.key = 1
-
-
-def hidden_key(cfg: CfgNode) -> None:
-    """A key that is not written out."""
-    ensure_group(cfg, 'some')
-    cfg.some['key'] = 1
-
-
-def test_the_comment_is_all_the_lines_right_above_a_key() -> None:
-    (key,) = document_keys.config_keys(with_comment_of_two_lines)
-    assert (key.name, key.default, key.comment) == ('some.key', [1, 2], 'First line, second line.')
-
-
-def test_a_key_without_comment_is_refused() -> None:
-    with pytest.raises(ValueError, match=r'some\.key needs a comment on the line above it'):
-        document_keys.config_keys(without_comment)
-
-
-def test_a_key_that_the_source_does_not_spell_out_is_refused() -> None:
-    with pytest.raises(
-        ValueError, match=r"needs `cfg\.group\.key = value` for each key, not so: \['some\.key'\]"
-    ):
-        document_keys.config_keys(hidden_key)
+@pytest.mark.parametrize(
+    ('name', 'end'),
+    [
+        ('gt.local_gnn_type', ' One of none, gcn, sage, gat, gatedgcn.'),
+        ('spex.fill', ' or repeat draws to fill them.'),
+        ('gt.layers', ' At least 1.'),
+        ('gt.beta', ' At most 1.'),
+        ('spex.temperature_min', ' In (0, 1].'),
+        ('gt.residual', ' to their outputs.'),
+    ],
+)
+def test_the_meaning_says_the_allowed_values_once(rows: list[list[str]], name: str, end: str) -> None:
+    (row,) = (row for row in rows if row[0] == f'`{name}`')
+    assert row[3].endswith(end)
 
 
 def test_the_package_has_its_groups_of_keys() -> None:
     assert [name.rpartition('_')[2] for name in GROUPS] == [
         *('dataset', 'train', 'gt', 'posenc', 'prep', 'spex'),
     ]
+
+
+def test_every_shipped_config_is_listed(rows: list[list[str]]) -> None:
+    listed = {row[0].strip('`'): row[1].split(', ') for row in rows if len(row) == 2}
+    files = [path for path in (runs.REPOSITORY / 'configs').glob('*/*.yaml') if path.parent.name != 'search']
+    assert len(files) > 100
+    for path in files:
+        assert path.stem.rpartition('-')[0] in listed[path.parent.name]

@@ -1,146 +1,147 @@
-"""Batches for Lightning: the whole graph, random parts of it, or sampled layers drawn for each epoch."""
+"""What an epoch computes on: the whole graph, random parts of it, or sampled layers drawn for each epoch."""
 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from typing import Any
 
 import torch
+from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
-from torch_geometric.graphgym.imports import pl
 from torch_geometric.loader import RandomNodeLoader
 
-from graphgps_ext.loader.neighbor_loader import SamplingPlan, SparseNeighborLoader, full_batch, node_data
-from graphgps_ext.loader.prefetch import Prefetched
-from graphgps_ext.sampling import stream_key
+from graphgps_ext.loader.neighbor_loader import SparseNeighborLoader, full_batch, node_data
+from graphgps_ext.loader.prefetch import Loader, Prefetched
+from graphgps_ext.sampling import SamplingPlan, stream_key
 from graphgps_ext.transform.attention_graph import graph_share, kept_share
 
 # Purposes of draws, so that no draw of one is a draw of another.
 TRAINING, EVALUATION, REPORT = range(3)
 
 
-class _OneBatch(Dataset):
-    """A data set of one batch, which is made when it is asked for."""
+class OneBatch:
+    """One batch, which is made when it is asked for."""
 
-    def __init__(self, make: Any) -> None:
+    def __init__(self, make: Callable[[], Data]) -> None:
         self.make = make
 
     def __len__(self) -> int:
+        """One."""
         return 1
 
-    def __getitem__(self, index: int) -> Data:
-        return self.make()
+    def __iter__(self) -> Iterator[Data]:
+        """The batch."""
+        yield self.make()
 
 
-def _one_batch_loader(make: Any) -> DataLoader:
-    # A generator of its own: loaders are made in the background, and must not disturb torch's.
-    return DataLoader(
-        _OneBatch(make), batch_size=None, collate_fn=lambda batch: batch, generator=torch.Generator()
-    )
+def is_evaluated(epoch: int) -> bool:
+    """Whether an evaluation follows the training of this epoch (`train.eval_period`)."""
+    return (epoch + 1) % cfg.train.eval_period == 0
 
 
-class WholeGraphData(pl.LightningDataModule):
+class WholeGraphBatches:
     """Full batch on the attention graph: one batch, which stays on the device.
 
     Args:
         data: the graph.
     """
 
-    reload_every_n_epochs = 0
     report_draws = 1  # there is nothing to draw
     kept_share = 100.0
 
     def __init__(self, data: Data) -> None:
-        super().__init__()
         self.graph = data
 
-    def setup(self, stage: str) -> None:
+    def start(self, fabric: Fabric) -> None:
         """Moves the graph to the device once."""
         # PyG moves in place; the caller's graph stays where it is.
-        self.graph = copy.copy(self.graph).to(self.trainer.strategy.root_device)
+        self.graph = in_precision(copy.copy(self.graph), fabric).to(fabric.device)
 
-    def train_dataloader(self) -> DataLoader:
-        """The graph."""
-        return _one_batch_loader(lambda: self.graph)
-
-    val_dataloader = train_dataloader
-
-    def take_seconds_waiting(self) -> float:
-        """None: the batch is always there."""
-        return 0.0
-
-    def report_batches(self, draw: int) -> Iterable[Data]:
+    def training(self, epoch: int) -> Sequence[Data]:
         """The graph."""
         return [self.graph]
 
+    evaluation = report = training
 
-class StreamedData(pl.LightningDataModule):
+    def take_seconds_waiting(self, epoch: int) -> float:
+        """None: the batch is always there."""
+        return 0.0
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+
+class StreamedBatches:
     """Batches that are functions of (seed, purpose, epoch): other ones in each epoch, equal after a resume.
 
     The next batch, also that of the next epoch or evaluation, is made while the model computes. Subclasses
     say what the loaders of an epoch are, which take random numbers from a generator of their own.
     """
 
-    reload_every_n_epochs = 1  # a new epoch is a new key, hence a new loader
+    report_draws = 1
+    kept_share = 100.0
 
     def __init__(self) -> None:
-        super().__init__()
         self.executor: ThreadPoolExecutor | None = None
-        self.batches: dict[tuple[int, int], Prefetched] = {}  # by purpose and epoch
+        self.streams: dict[tuple[int, int], Prefetched] = {}  # by purpose and epoch
 
-    def training_loader(self, epoch: int) -> DataLoader:
+    def training_loader(self, epoch: int) -> Loader:
         """The training batches of an epoch."""
         raise NotImplementedError
 
-    def validation_loader(self, epoch: int) -> DataLoader:
+    def evaluation_loader(self, epoch: int) -> Loader:
         """The batches of an epoch's evaluation."""
         raise NotImplementedError
 
-    def setup(self, stage: str) -> None:
+    def report(self, draw: int) -> Loader:
+        """Batches for the report on the chosen epoch: draw number `draw`, independent of all others."""
+        raise NotImplementedError
+
+    def start(self, fabric: Fabric) -> None:
         """Starts the background thread, unless there are workers."""
+        self.fabric = fabric
         if cfg.num_workers == 0:
             self.executor = ThreadPoolExecutor(1, thread_name_prefix='batches')
 
-    def teardown(self, stage: str) -> None:
+    def close(self) -> None:
         """Ends the background thread."""
         if self.executor is not None:
             self.executor.shutdown(wait=True, cancel_futures=True)
 
-    def train_dataloader(self) -> Prefetched:
-        """The training batches of this epoch."""
-        return self._batches(TRAINING, self.trainer.current_epoch)
+    def training(self, epoch: int) -> Prefetched:
+        """The training batches of an epoch, in the making."""
+        return self._stream(TRAINING, epoch)
 
-    def val_dataloader(self) -> Prefetched:
-        """The batches of this epoch's evaluation."""
-        return self._batches(EVALUATION, self.trainer.current_epoch)
+    def evaluation(self, epoch: int) -> Prefetched:
+        """The batches of an epoch's evaluation, in the making."""
+        return self._stream(EVALUATION, epoch)
 
-    def take_seconds_waiting(self) -> float:
+    def take_seconds_waiting(self, epoch: int) -> float:
         """Seconds for which an epoch has waited for batches; forgets the epoch."""
-        ended = [key for key in self.batches if key[1] <= self.trainer.current_epoch]
-        return sum(self.batches.pop(key).seconds_waiting for key in ended)
+        ended = [key for key in self.streams if key[1] <= epoch]
+        return sum(self.streams.pop(key).seconds_waiting for key in ended)
 
-    def _batches(self, purpose: int, epoch: int) -> Prefetched:
+    def _stream(self, purpose: int, epoch: int) -> Prefetched:
         """The batches of an epoch; when the last of them was made, the first of what comes next is begun."""
-        if (purpose, epoch) not in self.batches:
-            loader = self.training_loader(epoch) if purpose == TRAINING else self.validation_loader(epoch)
-            batches = Prefetched(loader, self.executor, lambda: self._begin_next(purpose, epoch))
-            self.batches.setdefault((purpose, epoch), batches)
-        return self.batches[purpose, epoch]
+        if (purpose, epoch) not in self.streams:
+            loader = self.training_loader(epoch) if purpose == TRAINING else self.evaluation_loader(epoch)
+            stream = Prefetched(loader, self.executor, lambda: self._begin_next(purpose, epoch))
+            self.streams.setdefault((purpose, epoch), stream)
+        return self.streams[purpose, epoch]
 
     def _begin_next(self, purpose: int, epoch: int) -> None:
-        evaluates = (epoch + 1) % self.trainer.check_val_every_n_epoch == 0
-        if purpose == TRAINING and evaluates:
-            self._batches(EVALUATION, epoch).begin()
-        elif epoch + 1 < self.trainer.max_epochs:
-            self._batches(TRAINING, epoch + 1).begin()
+        if purpose == TRAINING and is_evaluated(epoch):
+            self._stream(EVALUATION, epoch).begin()
+        elif epoch + 1 < cfg.optim.max_epoch:
+            self._stream(TRAINING, epoch + 1).begin()
 
 
-class PartitionedData(StreamedData):
+class RandomParts(StreamedBatches):
     """Parts of the graph, each with the edges within it: `train.batch_size` random nodes at a time.
 
     The graph stays where it is, the parts go to the device. Evaluation sees the whole graph with
@@ -150,27 +151,31 @@ class PartitionedData(StreamedData):
         data: the graph, plain (see transform.batch.plain_graph).
     """
 
-    report_draws = 1
-
     def __init__(self, data: Data) -> None:
         super().__init__()
         self.graph = data
 
-    def training_loader(self, epoch: int) -> DataLoader:
+    def start(self, fabric: Fabric) -> None:
+        """Gives the graph its precision."""
+        super().start(fabric)
+        self.graph = in_precision(copy.copy(self.graph), fabric)
+
+    def training_loader(self, epoch: int) -> Loader:
         """The parts of the epoch."""
         return self._parts(stream_key(cfg.seed, TRAINING, epoch))
 
-    def validation_loader(self, epoch: int) -> DataLoader:
+    def evaluation_loader(self, epoch: int) -> Loader:
         """The whole graph, or other parts than those of the training."""
-        if cfg.val.sampler == 'full_batch':
-            return _one_batch_loader(lambda: self.graph)
-        return self._parts(stream_key(cfg.seed, EVALUATION, epoch))
+        return self._evaluation_loader(stream_key(cfg.seed, EVALUATION, epoch))
 
-    def report_batches(self, draw: int) -> Iterable[Data]:
+    def report(self, draw: int) -> Loader:
         """As for the evaluation."""
+        return self._evaluation_loader(stream_key(cfg.seed, REPORT, draw))
+
+    def _evaluation_loader(self, key: int) -> Loader:
         if cfg.val.sampler == 'full_batch':
-            return [copy.copy(self.graph)]  # which is moved in place
-        return self._parts(stream_key(cfg.seed, REPORT, draw))
+            return OneBatch(lambda: copy.copy(self.graph))  # which is moved in place
+        return self._parts(key)
 
     def _parts(self, key: int) -> RandomNodeLoader:
         num_nodes = self.graph.num_nodes
@@ -187,7 +192,7 @@ class PartitionedData(StreamedData):
         )
 
 
-class SampledData(StreamedData):
+class SampledLayers(StreamedBatches):
     """Layered batches. Sampling runs where the graph lies: on the training device, unless workers sample on
     the CPU (`num_workers`).
 
@@ -206,26 +211,26 @@ class SampledData(StreamedData):
         self.report_draws = cfg.spex.eval_draws
         self.with_transpose = cfg.gt.attention_impl != 'torch'  # which alone does not read it
 
-    def setup(self, stage: str) -> None:
+    def start(self, fabric: Fabric) -> None:
         """Moves graph, scores and node tensors to the device, unless workers sample on the CPU."""
-        super().setup(stage)
+        super().start(fabric)
+        self.nodes = in_precision(self.nodes, fabric)
+        if self.plan.edge_attr is not None:
+            self.plan = replace(self.plan, edge_attr=in_precision(self.plan.edge_attr, fabric))
         if cfg.num_workers == 0:
-            device = self.trainer.strategy.root_device
-            self.nodes = self.nodes.to(device)
-            self.plan = self.plan.to(device)
+            self.nodes = self.nodes.to(fabric.device)
+            self.plan = self.plan.to(fabric.device)
         self.plan = self.plan.prepared()
 
-    def report_batches(self, draw: int) -> Iterable[Data]:
-        """Batches for the report on the chosen epoch: draw number `draw`, independent of all others."""
+    def report(self, draw: int) -> Loader:
+        """Batches of all validation and test nodes, in every process."""
         return self._evaluation_loader(stream_key(cfg.seed, REPORT, draw), self._evaluated())
 
-    def training_loader(self, epoch: int) -> DataLoader:
+    def training_loader(self, epoch: int) -> Loader:
         """Batches of training nodes, or of all nodes with `train.sampler: full_batch`."""
         key = stream_key(cfg.seed, TRAINING, epoch // cfg.spex.resample_every)
         if cfg.train.sampler == 'full_batch':
-            return _one_batch_loader(
-                lambda: full_batch(self.nodes, self.plan, key, with_backward=self.with_transpose)
-            )
+            return OneBatch(lambda: full_batch(self.nodes, self.plan, key, with_backward=self.with_transpose))
         # The order of the seeds changes every epoch, also where draws are kept for several. It is made here:
         # what a loader that shuffles takes from its generator depends on how often its iterator is made.
         order = torch.Generator().manual_seed(stream_key(cfg.seed, TRAINING, epoch))
@@ -233,14 +238,14 @@ class SampledData(StreamedData):
         seeds = self._share(seeds[torch.randperm(len(seeds), generator=order)])
         return self._seed_loader(seeds, key, with_backward=self.with_transpose)
 
-    def validation_loader(self, epoch: int) -> DataLoader:
+    def evaluation_loader(self, epoch: int) -> Loader:
         """Batches of validation and test nodes, with draws of their own."""
         key = stream_key(cfg.seed, EVALUATION, epoch)
         return self._evaluation_loader(key, self._share(self._evaluated()))
 
-    def _evaluation_loader(self, key: int, seeds: Tensor) -> DataLoader:
+    def _evaluation_loader(self, key: int, seeds: Tensor) -> Loader:
         if cfg.val.sampler == 'full_batch':
-            return _one_batch_loader(lambda: full_batch(self.nodes, self.plan, key, with_backward=False))
+            return OneBatch(lambda: full_batch(self.nodes, self.plan, key, with_backward=False))
         return self._seed_loader(seeds, key, with_backward=False)
 
     def _evaluated(self) -> Tensor:
@@ -252,8 +257,8 @@ class SampledData(StreamedData):
 
     def _share(self, seeds: Tensor) -> Tensor:
         """The part of this process, all of one length: the last one takes some of the first again."""
-        size = -(-len(seeds) // self.trainer.world_size)
-        return seeds.repeat(2)[self.trainer.global_rank * size :][:size]
+        size = -(-len(seeds) // self.fabric.world_size)
+        return seeds.repeat(2)[self.fabric.global_rank * size :][:size]
 
     def _seed_loader(self, input_nodes: Tensor, key: int, *, with_backward: bool) -> SparseNeighborLoader:
         return SparseNeighborLoader(
@@ -266,3 +271,18 @@ class SampledData(StreamedData):
             num_workers=cfg.num_workers,
             generator=torch.Generator(),
         )
+
+
+Batches = WholeGraphBatches | StreamedBatches
+
+
+def in_precision(values: Any, fabric: Fabric) -> Any:
+    """A tensor, or the tensors of a PyG `Data` in place, as `train.precision 64-true` wants its input.
+
+    Fabric's own conversion does not look into a `Data`; of the other precisions none changes the input.
+    """
+    if fabric.strategy.precision.precision != '64-true':
+        return values
+    if isinstance(values, Tensor):
+        return values.double()
+    return values.apply(lambda value: value.double() if value.is_floating_point() else value)

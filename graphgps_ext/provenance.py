@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import platform
 import subprocess
 from importlib.metadata import PackageNotFoundError, version
@@ -24,13 +25,16 @@ def versions() -> dict[str, str]:
     return found
 
 
+@functools.cache
 def git_revision() -> str | None:
-    """Revision of this code, `-dirty` if tracked files differ from it; None outside a repository."""
-    folder = Path(__file__).resolve().parent
+    """Revision of this code, `-dirty` if tracked files differ from it; None outside a repository.
+
+    Asked for once per process: the code that is loaded stays what it is.
+    """
     try:
         told = subprocess.run(
             ['git', 'describe', '--always', '--dirty', '--exclude=*'],
-            cwd=folder,
+            cwd=Path(__file__).resolve().parent,
             capture_output=True,
             text=True,
             timeout=10,
@@ -46,3 +50,12 @@ def device_name(device: torch.device) -> str:
     if device.type == 'cuda':
         return torch.cuda.get_device_name(device)
     return f'{device.type}, {torch.get_num_threads()} threads'
+
+
+def describe(device: torch.device) -> str:
+    """The device, the versions and the revision in one line, for a report or a benchmark."""
+    found = versions()
+    return (
+        f'{platform.machine()}, {device_name(device)}; torch {found["torch"]}, '
+        f'PyG {found["torch_geometric"]}; Python {found["python"]}; revision {git_revision() or "unknown"}'
+    )

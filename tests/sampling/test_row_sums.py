@@ -1,4 +1,4 @@
-"""Draws from prepared weights: the same law as the plain draw, by look-ups instead of a pass over the row."""
+"""Draws by running sums: the same law as the plain draw, by look-ups instead of a pass over the row."""
 
 from collections import Counter
 
@@ -7,8 +7,8 @@ import pytest
 import torch
 from sampling_oracles import check_table, equal, excess, graph_of_rows, random_graph, subset_probabilities
 
-from graphgps_ext.ops.neighbors import NeighborTable
-from graphgps_ext.sampling import PrefixWeights, prefix_weights, sample_neighbors, stream_key
+from graphgps_ext.graph import NeighborTable
+from graphgps_ext.sampling import row_sums, sample_neighbors, stream_key
 
 NUM_ROWS = 40_000
 LIMIT = 4.0
@@ -31,9 +31,10 @@ ROWS = {
 def draws(weights: list[float], degree: int, fill: str = 'mask') -> Counter:
     """How often each sorted set of slots came out of NUM_ROWS equal rows."""
     graph = graph_of_rows([range(len(weights))] * NUM_ROWS, num_sources=len(weights))
-    prepared = prefix_weights(graph, torch.tensor(weights * NUM_ROWS))
-    table = sample_neighbors(graph, prepared, degree, strategy='weighted', fill=fill, key=stream_key(8))
-    return Counter(tuple(item for item in row if item >= 0) for row in table.neighbors.tolist())
+    tensor = torch.tensor(weights * NUM_ROWS)
+    options = {'strategy': 'weighted', 'fill': fill, 'key': stream_key(8)}
+    table = sample_neighbors(graph, tensor, degree, **options, sums=row_sums(graph, tensor))
+    return Counter(tuple(item for item in row if item >= 0) for row in table.source.tolist())
 
 
 @pytest.mark.parametrize('degree', [1, 2, 3])
@@ -51,9 +52,12 @@ def test_draws_from_long_rows_have_the_law_of_plain_draws():
     graph = graph_of_rows([range(400)] * 5000, num_sources=400)
     options = {'strategy': 'weighted', 'fill': 'mask'}
     counts = []
-    for given in (weights, prefix_weights(graph, weights)):
-        tables = [sample_neighbors(graph, given, 20, **options, key=stream_key(key)) for key in range(3)]
-        neighbors = torch.cat([table.neighbors for table in tables])
+    for sums in (None, row_sums(graph, weights)):
+        tables = [
+            sample_neighbors(graph, weights, 20, **options, key=stream_key(key), sums=sums)
+            for key in range(3)
+        ]
+        neighbors = torch.cat([table.source for table in tables])
         counts.append(neighbors.flatten().bincount(minlength=400).double())
     plain, prepared = counts
     seen = plain + prepared >= 20
@@ -68,51 +72,49 @@ def test_draws_from_long_rows_have_the_law_of_plain_draws():
 def test_rows_hold_distinct_drawable_edges_in_order_then_what_fill_says(fill: str, degree: int):
     graph, weights = random_graph(80, 130)
     for scale in (weights, weights.pow(20), weights * (torch.arange(weights.numel()) % 9 == 0)):
-        table = sample_neighbors(
-            graph, prefix_weights(graph, scale), degree, strategy='weighted', fill=fill, key=1
-        )
+        sums = row_sums(graph, scale)
+        table = sample_neighbors(graph, scale, degree, strategy='weighted', fill=fill, key=1, sums=sums)
         check_table(graph, scale, table, torch.arange(80), fill)
 
 
 def test_rows_are_a_function_of_key_and_node():
     graph, weights = random_graph(5000, 80)
-    prepared = prefix_weights(graph, weights)
+    sums = row_sums(graph, weights)
     nodes = torch.randperm(5000, generator=torch.Generator().manual_seed(0))[:700]
     options = {'strategy': 'weighted', 'fill': 'repeat', 'key': 5}
     threads = torch.get_num_threads()
     try:
         for number in (1, 2, 5):
             torch.set_num_threads(number)
-            whole = sample_neighbors(graph, prepared, 5, **options)
-            some = sample_neighbors(graph, prefix_weights(graph, weights), 5, **options, nodes=nodes)
+            whole = sample_neighbors(graph, weights, 5, **options, sums=sums)
+            again = row_sums(graph, weights)
+            some = sample_neighbors(graph, weights, 5, **options, nodes=nodes, sums=again)
             assert whole.edge_id is not None
-            rows = NeighborTable(whole.neighbors[nodes], whole.edge_type[nodes], 5000, whole.edge_id[nodes])
+            rows = NeighborTable(whole.source[nodes], whole.edge_type[nodes], 5000, whole.edge_id[nodes])
             assert equal(some, rows)
     finally:
         torch.set_num_threads(threads)
-    other = sample_neighbors(graph, prepared, 5, **options | {'key': 6})
+    other = sample_neighbors(graph, weights, 5, **options | {'key': 6}, sums=sums)
     assert other.edge_id is not None
     assert (other.edge_id == whole.edge_id)[graph.degree() > 40].all(1).double().mean() < 0.01
 
 
 @pytest.mark.parametrize('strategy', ['uniform', 'top'])
-def test_other_strategies_make_no_difference_between_prepared_and_plain(strategy: str):
+def test_other_strategies_leave_the_sums_aside(strategy: str):
     graph, weights = random_graph(100, 90)
-    prepared = prefix_weights(graph, weights)
     first, second = (
-        sample_neighbors(graph, given, 4, strategy=strategy, fill='mask', key=2)
-        for given in (weights, prepared)
+        sample_neighbors(graph, weights, 4, strategy=strategy, fill='mask', key=2, sums=sums)
+        for sums in (None, row_sums(graph, weights))
     )
     assert equal(first, second)
 
 
 def test_running_sums_are_those_of_each_row():
     graph, weights = random_graph(300, 70)
-    prepared = prefix_weights(graph, weights)
-    assert prepared.prefix is not None
+    prefix = row_sums(graph, weights).prefix
     for node in range(300):
         row = slice(graph.indptr[node], graph.indptr[node + 1])
-        torch.testing.assert_close(prepared.prefix[row], weights[row].double().cumsum(0), rtol=0, atol=0)
+        torch.testing.assert_close(prefix[row], weights[row].double().cumsum(0), rtol=0, atol=0)
 
 
 @pytest.mark.parametrize('value', [float('nan'), -1.0, float('inf')])
@@ -121,28 +123,19 @@ def test_a_bad_weight_names_the_first_node(value: float):
     weights = torch.ones(graph.num_edges)
     weights[graph.indptr[[20, 41]]] = value
     with pytest.raises(ValueError, match=r'finite and not negative, an in-edge of node 20 has another one'):
-        prefix_weights(graph, weights)
+        row_sums(graph, weights)
 
 
 def test_weights_of_another_shape_are_refused():
     graph, weights = random_graph(20, 30)
     with pytest.raises(ValueError, match=r'weights needs shape \[\d+\] and dtype float32, got \[3\]'):
-        prefix_weights(graph, weights[:3])
-
-
-def test_without_numba_the_plain_draw_is_made(monkeypatch: pytest.MonkeyPatch):
-    graph, weights = random_graph(60, 90)
-    plain = sample_neighbors(graph, weights, 4, strategy='weighted', fill='mask', key=2)
-    monkeypatch.setattr('graphgps_ext.sampling.neighbors.has_numba', lambda: False)
-    monkeypatch.setattr('graphgps_ext.sampling.prefix.has_numba', lambda: False)
-    prepared = prefix_weights(graph, weights)
-    assert prepared == PrefixWeights(weights)
-    assert equal(plain, sample_neighbors(graph, prepared, 4, strategy='weighted', fill='mask', key=2))
+        row_sums(graph, weights[:3])
 
 
 def test_empty_graphs_can_be_prepared():
     for rows in ([], [[]], [[], []]):
         graph = graph_of_rows(rows)
-        prepared = prefix_weights(graph, torch.empty(0))
-        table = sample_neighbors(graph, prepared, 3, strategy='weighted', fill='mask', key=0)
-        assert table.neighbors.tolist() == [[-1] * 3] * len(rows)
+        weights = torch.empty(0)
+        sums = row_sums(graph, weights)
+        table = sample_neighbors(graph, weights, 3, strategy='weighted', fill='mask', key=0, sums=sums)
+        assert table.source.tolist() == [[-1] * 3] * len(rows)
