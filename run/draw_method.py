@@ -39,7 +39,7 @@ NETWORK, STAGE, INK = '#b9cbe0', '#f3f5f8', '#263238'
 
 NUM_LAYERS, DEGREE = 2, 2
 NARROW, WIDE = 4, 32
-EPOCHS, HOLD, DECAY, MINIMUM = 120, 20, 0.97, 0.4  # of the estimator, and of its temperature
+EPOCHS, HOLD, DECAY, MINIMUM = 60, 10, 0.97, 0.4  # of the estimator, and of its temperature
 
 Found = dict[str, np.ndarray]
 
@@ -72,7 +72,8 @@ def train(
     network: Network, graphs: Sequence[Any], y: Tensor, *, annealed: bool
 ) -> tuple[Tensor, list[Tensor]]:
     """Predicted classes and attention weights after training on all labels."""
-    x = torch.eye(len(y))
+    torch.set_num_threads(1)  # the tensors are tiny
+    x = torch.eye(len(y), dtype=torch.float64)
     optimizer = torch.optim.AdamW(network.parameters(), lr=0.01, weight_decay=0.001)
     for epoch in range(EPOCHS):
         temperature = max(MINIMUM, DECAY ** max(0, epoch - HOLD)) if annealed else 1.0
@@ -99,14 +100,14 @@ def both_stages() -> Found:
         edge_index, len(y), expander_degree=1, expander_algorithm='hamiltonian', self_loops=False
     ).neighbors
     torch.manual_seed(0)
-    estimator = Network(len(y), NARROW, 1, estimator=True)
+    estimator = Network(len(y), NARROW, 1, estimator=True).double()
     _, weights = train(estimator, [graph] * NUM_LAYERS, y, annealed=True)
     scores = [of_layer[:, 0].float() for of_layer in weights]
     tables = [
         sample_neighbors(graph, of_layer, DEGREE, strategy='weighted', fill='mask', key=layer)
         for layer, of_layer in enumerate(scores)
     ]
-    wide = Network(len(y), WIDE, 4, estimator=False)
+    wide = Network(len(y), WIDE, 4, estimator=False).double()
     predicted, _ = train(wide, tables, y, annealed=False)
     last = tables[-1].edge_id
     return {
@@ -235,7 +236,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition('\n')[0])
     parser.add_argument('--out', type=Path, default=OUT, help='the PNG file to write')
     path = parser.parse_args().out
-    torch.set_default_dtype(torch.float64)
     draw(both_stages()).savefig(path)
 
 

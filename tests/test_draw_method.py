@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 
 import matplotlib.image
 import numpy as np
-from runs import REPOSITORY
+import pytest
+import torch
+from runs import REPOSITORY, load_script
 
 SHAPE = (675, 1950)  # 13 x 4.5 inches at 150 pixels per inch
 
@@ -18,10 +19,14 @@ def pixels(path: Path) -> np.ndarray:
     return matplotlib.image.imread(path)[..., :3]
 
 
-def test_the_committed_picture_is_what_the_script_draws(tmp_path: Path) -> None:
+def test_the_committed_picture_is_what_the_script_draws(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = tmp_path / 'method.png'
-    script = REPOSITORY / 'run' / 'draw_method.py'
-    subprocess.run([sys.executable, '-W', 'ignore', script, '--out', path], check=True)
+    monkeypatch.setattr(sys, 'argv', ['draw_method.py', '--out', str(path)])
+    num_threads = torch.get_num_threads()
+    load_script('draw_method').main()
+    torch.set_num_threads(num_threads)
     drawn, committed = pixels(path), pixels(REPOSITORY / 'docs' / 'method.png')
     assert drawn.shape == committed.shape == (*SHAPE, 3)
     assert drawn.std() > 0.05  # not blank

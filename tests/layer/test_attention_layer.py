@@ -121,3 +121,20 @@ def test_width_that_heads_do_not_divide_is_refused(width: int, heads: int) -> No
     )
     with pytest.raises(ValueError, match=message):
         SparseAttention(width, heads)
+
+
+def test_reset_draws_the_weights_of_a_new_layer() -> None:
+    torch.manual_seed(0)
+    layer = SparseAttention(6, 2, normalize_values=True)
+    fresh = {name: value.clone() for name, value in layer.state_dict().items()}
+    for parameter in layer.parameters():
+        torch.nn.init.constant_(parameter, 7.0)
+    torch.manual_seed(0)
+    layer.reset_parameters()
+    assert fresh.keys() == layer.state_dict().keys()
+    assert all(torch.equal(value, fresh[name]) for name, value in layer.state_dict().items())
+
+
+def test_printed_layer_says_its_options() -> None:
+    text = repr(SparseAttention(6, 2, logit_clamp=8.0))
+    assert 'heads=2, normalize_values=False, logit_clamp=8.0, implementation=None' in text

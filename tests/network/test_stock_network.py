@@ -10,13 +10,14 @@ import torch
 from torch_geometric.data import Data
 from torch_geometric.graphgym.loss import compute_loss
 from torch_geometric.graphgym.model_builder import create_model
+from torch_geometric.loader import DataLoader
 from yacs.config import CfgNode
 
 from graphgps_ext.config.tree import put
 from graphgps_ext.errors import ConfigError
 from graphgps_ext.layer.block import SparseTransformerBlock
 from graphgps_ext.layer.graphgym import SparseLayer
-from graphgps_ext.loader import SparseNeighborLoader, load_graph
+from graphgps_ext.loader import SparseNeighborLoader, load_dataset, load_graph
 from graphgps_ext.loader.neighbor_loader import full_batch, node_data
 from graphgps_ext.network import SparseTransformer
 from graphgps_ext.sampling import SamplingPlan
@@ -178,6 +179,17 @@ def test_sampled_layers_use_up_the_tables_of_a_layered_batch(stock: CfgNode) -> 
         pred, true = model(batch)
         torch.testing.assert_close(pred, whole[seeds])
         assert torch.equal(true, data.y[seeds])
+
+
+def test_collated_by_the_stock_loader_the_graph_gives_the_same_prediction(stock: CfgNode) -> None:
+    dataset = load_dataset('grid', 'minesweeper', '')
+    assert dataset is not None
+    torch.manual_seed(0)
+    model, (batch,) = create_model().eval(), DataLoader(dataset)
+    assert isinstance(batch.layers, list)  # what PyG makes of an attribute that it does not know
+    batch.split = 'train'
+    expected, _ = model(load())
+    assert torch.equal(model(batch)[0], expected)
 
 
 def test_layer_that_would_change_its_width_is_refused(stock: CfgNode) -> None:
