@@ -119,6 +119,7 @@ def test_a_page_without_markers_is_refused(
     assert path.read_text(encoding='utf-8') == text
 
 
+@pytest.mark.slow
 def test_every_registered_name_is_listed_with_what_selects_it(
     rows: list[list[str]], new: tuple[list[tuple[str, str]], list[str]]
 ) -> None:

@@ -139,6 +139,9 @@ def _work(
     folder: Path,
     threads: int | None,
 ) -> None:
+    parent = multiprocessing.parent_process()
+    if parent is None or not parent.is_alive():
+        return  # it was interrupted while the server was still importing
     os.setsid()  # a group of its own: `stop` reaches its workers too, and a terminal's Ctrl-C none of them
     signal.signal(signal.SIGINT, signal.default_int_handler)
     os.chdir(folder)

@@ -7,8 +7,8 @@ graph, or the sampled tables of a layered batch) and in what the estimator does 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from typing import Any, TypeVar
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -18,6 +18,7 @@ from torch_geometric.graphgym.register import head_dict, register_network
 from torch_geometric.nn import JumpingKnowledge
 
 from graphgps_ext.capabilities import Capabilities
+from graphgps_ext.layer.block import SparseTransformerBlock
 from graphgps_ext.layer.graphgym import build_block, chosen_norm, local_edges_of
 from graphgps_ext.layer.norm import allow_single_rows, build_norm
 from graphgps_ext.transform.batch import edge_attr_per_layer, layer_graphs
@@ -42,7 +43,7 @@ class SparseTransformer(nn.Module):
         self,
         encoder: nn.Module,
         pre_mp: nn.Module | None,
-        layers: list[nn.Module],
+        layers: Sequence[nn.Module],
         head: nn.Module,
         *,
         jumping_knowledge: nn.Module | None = None,
@@ -94,7 +95,8 @@ class SparseTransformer(nn.Module):
         x = batch.x
         graphs = layer_graphs(batch, len(self.layers))
         edge_attr = edge_attr_per_layer(batch, len(self.layers))
-        local_edges = local_edges_of(self.layers[0], batch, graphs[0], x)  # made once, for all layers
+        first = cast(SparseTransformerBlock, self.layers[0])
+        local_edges = local_edges_of(first, batch, graphs[0], x)  # made once, for all layers
         for layer, graph, edge_embedding in zip(self.layers, graphs, edge_attr, strict=True):
             x, weights = layer(
                 x,

@@ -11,13 +11,12 @@ from typing import Any
 import torch
 from lightning_fabric import Fabric
 from torch import Tensor
-from torch.utils.data import DataLoader
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.loader import RandomNodeLoader
 
 from graphgps_ext.loader.neighbor_loader import SparseNeighborLoader, full_batch, node_data
-from graphgps_ext.loader.prefetch import Prefetched
+from graphgps_ext.loader.prefetch import Loader, Prefetched
 from graphgps_ext.sampling import SamplingPlan, stream_key
 from graphgps_ext.transform.attention_graph import graph_share, kept_share
 
@@ -38,9 +37,6 @@ class OneBatch:
     def __iter__(self) -> Iterator[Data]:
         """The batch."""
         yield self.make()
-
-
-Loader = DataLoader | OneBatch
 
 
 def is_evaluated(epoch: int) -> bool:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,8 @@ class NodeClassifier(nn.Module):
         dim_in: number of node features.
         dim_out: number of classes or tasks.
     """
+
+    model: Any  # what it can do is said by its capabilities
 
     def __init__(self, dim_in: int, dim_out: int) -> None:
         super().__init__()

@@ -7,11 +7,10 @@ import math
 import shutil
 from contextlib import AbstractContextManager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from lightning_fabric import Fabric
-from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.optim import create_optimizer, create_scheduler
@@ -26,14 +25,10 @@ MIXED = {'bf16-mixed': torch.bfloat16, '16-mixed': torch.float16}
 
 def launch() -> Fabric:
     """The devices of the config; with several, this same command is started for each further one."""
-    devices = cfg.devices or 1
-    # One device needs no launcher: variables of SLURM or torchrun may be those of a whole job.
-    alone = [LightningEnvironment()] if devices == 1 else []
-    fabric = Fabric(
-        accelerator=cfg.accelerator, devices=devices, precision=cfg.train.precision, plugins=alone
-    )
+    fabric = Fabric(accelerator=cfg.accelerator, devices=cfg.devices or 1, precision=cfg.train.precision)
     fabric.launch()
-    rank_zero_only.rank = fabric.global_rank
+    # Until now that of a whole job, by variables of its scheduler.
+    cast(Any, rank_zero_only).rank = fabric.global_rank
     return fabric
 
 
@@ -54,8 +49,10 @@ class Training:
 
     def __init__(self, fabric: Fabric, model: NodeClassifier) -> None:
         self.fabric = fabric
-        self.model = fabric.to_device(fabric.strategy.precision.convert_module(model))
-        self.network = fabric.strategy.setup_module(self.model)
+        self.model: NodeClassifier = cast(
+            Any, fabric.to_device(fabric.strategy.precision.convert_module(model))
+        )
+        self.network: Any = fabric.strategy.setup_module(self.model)
         self.optimizer = create_optimizer(self.model.model.parameters(), cfg.optim)
         self.scheduler = create_scheduler(self.optimizer, cfg.optim)
         self.folder = Path(cfg.run_dir) / 'ckpt'

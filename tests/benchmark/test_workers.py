@@ -42,7 +42,7 @@ def of_server() -> dict[str, Any]:
     return {
         'server': os.getppid(),
         'package': graphgps_ext.__file__,
-        'imported': [name in sys.modules for name in ('torch_geometric', 'torch.utils.tensorboard')],
+        'imported': [name in sys.modules for name in ('torch_geometric', 'graphgps_ext.benchmark.warm')],
         'cuda': torch.cuda.is_initialized() or torch.cuda._is_in_bad_fork(),
     }
 

@@ -28,6 +28,7 @@ DEVICE = 'cuda' if ON_GPU else 'cpu'
 needs_kernels = pytest.mark.skipif(not (ON_GPU or INTERPRETED), reason='runs in the interpreter instead')
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(ON_GPU or INTERPRETED, reason='the kernels run in this process')
 @pytest.mark.skipif(find_spec('triton') is None, reason='needs triton')
 def test_triton_kernels_pass_in_the_interpreter() -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import runs
 import torch
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch_geometric.data import Data
 from yacs.config import CfgNode
 
@@ -58,3 +59,21 @@ def test_search_on_several_devices_is_refused(graphgym_cfg: CfgNode) -> None:
     graphgym_cfg.devices, graphgym_cfg.gnn.head, graphgym_cfg.dataset.task = 2, 'node', 'node'
     with pytest.raises(ConfigError, match='a search needs devices 1, got 2'):
         fit(NodeClassifier(3, 2), WholeGraphBatches(Data()), after_evaluation=lambda epoch, best: None)
+
+
+def test_one_device_does_not_mind_what_a_job_scheduler_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    of_torchrun = {
+        'RANK': '3',
+        'WORLD_SIZE': '8',
+        'LOCAL_RANK': '3',
+        'LOCAL_WORLD_SIZE': '8',
+        'GROUP_RANK': '0',
+    }
+    of_slurm = {'SLURM_NTASKS': '8', 'SLURM_PROCID': '3', 'SLURM_JOB_NAME': 'train', 'SLURM_LOCALID': '3'}
+    for name, value in {**of_torchrun, **of_slurm, 'TORCHELASTIC_RUN_ID': 'job'}.items():
+        monkeypatch.setenv(name, value)
+    monkeypatch.setattr(rank_zero_only, 'rank', 3)  # which is read when Lightning is imported
+    folder = runs.run('spexphormer', tmp_path, {**KEYS, 'optim.max_epoch': 1})
+    assert runs.summary(folder / '0')['epochs'] == 1 and (folder / 'agg').is_dir()
