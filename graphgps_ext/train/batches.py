@@ -80,7 +80,7 @@ class StreamedBatches:
     """Batches that are functions of (seed, purpose, epoch): other ones in each epoch, equal after a resume.
 
     The next batch, also that of the next epoch or evaluation, is made while the model computes. Subclasses
-    say what the loaders of an epoch are, which take random numbers from a generator of their own.
+    say what loads them, with random numbers from a generator of its own.
     """
 
     report_draws = 1
@@ -90,16 +90,8 @@ class StreamedBatches:
         self.executor: ThreadPoolExecutor | None = None
         self.streams: dict[tuple[int, int], Prefetched] = {}  # by purpose and epoch
 
-    def training_loader(self, epoch: int) -> Loader:
-        """The training batches of an epoch."""
-        raise NotImplementedError
-
-    def evaluation_loader(self, epoch: int) -> Loader:
-        """The batches of an epoch's evaluation."""
-        raise NotImplementedError
-
-    def report(self, draw: int) -> Loader:
-        """Batches for the report on the chosen epoch: draw number `draw`, independent of all others."""
+    def loader(self, purpose: int, number: int) -> Loader:
+        """Batches for the training or evaluation of epoch `number`, or for draw `number` of the report."""
         raise NotImplementedError
 
     def start(self, fabric: Fabric) -> None:
@@ -121,6 +113,10 @@ class StreamedBatches:
         """The batches of an epoch's evaluation, in the making."""
         return self._stream(EVALUATION, epoch)
 
+    def report(self, draw: int) -> Loader:
+        """Batches for the report on the chosen epoch, independent of all others; every process has all."""
+        return self.loader(REPORT, draw)
+
     def take_seconds_waiting(self, epoch: int) -> float:
         """Seconds for which an epoch has waited for batches; forgets the epoch."""
         ended = [key for key in self.streams if key[1] <= epoch]
@@ -129,8 +125,8 @@ class StreamedBatches:
     def _stream(self, purpose: int, epoch: int) -> Prefetched:
         """The batches of an epoch; when the last of them was made, the first of what comes next is begun."""
         if (purpose, epoch) not in self.streams:
-            loader = self.training_loader(epoch) if purpose == TRAINING else self.evaluation_loader(epoch)
-            stream = Prefetched(loader, self.executor, lambda: self._begin_next(purpose, epoch))
+            batches = self.loader(purpose, epoch)
+            stream = Prefetched(batches, self.executor, lambda: self._begin_next(purpose, epoch))
             self.streams.setdefault((purpose, epoch), stream)
         return self.streams[purpose, epoch]
 
@@ -160,24 +156,11 @@ class RandomParts(StreamedBatches):
         super().start(fabric)
         self.graph = in_precision(copy.copy(self.graph), fabric)
 
-    def training_loader(self, epoch: int) -> Loader:
-        """The parts of the epoch."""
-        return self._parts(stream_key(cfg.seed, TRAINING, epoch))
-
-    def evaluation_loader(self, epoch: int) -> Loader:
-        """The whole graph, or other parts than those of the training."""
-        return self._evaluation_loader(stream_key(cfg.seed, EVALUATION, epoch))
-
-    def report(self, draw: int) -> Loader:
-        """As for the evaluation."""
-        return self._evaluation_loader(stream_key(cfg.seed, REPORT, draw))
-
-    def _evaluation_loader(self, key: int) -> Loader:
-        if cfg.val.sampler == 'full_batch':
+    def loader(self, purpose: int, number: int) -> Loader:
+        """Parts, other ones for each purpose, or for the evaluation and the report the whole graph."""
+        if purpose != TRAINING and cfg.val.sampler == 'full_batch':
             return OneBatch(lambda: copy.copy(self.graph))  # which is moved in place
-        return self._parts(key)
-
-    def _parts(self, key: int) -> RandomNodeLoader:
+        key = stream_key(cfg.seed, purpose, number)
         num_nodes = self.graph.num_nodes
         num_parts = -(-num_nodes // cfg.train.batch_size)
         order = torch.randperm(num_nodes, generator=torch.Generator().manual_seed(key))
@@ -222,55 +205,38 @@ class SampledLayers(StreamedBatches):
             self.plan = self.plan.to(fabric.device)
         self.plan = self.plan.prepared()
 
-    def report(self, draw: int) -> Loader:
-        """Batches of all validation and test nodes, in every process."""
-        return self._evaluation_loader(stream_key(cfg.seed, REPORT, draw), self._evaluated())
-
-    def training_loader(self, epoch: int) -> Loader:
-        """Batches of training nodes, or of all nodes with `train.sampler: full_batch`."""
-        key = stream_key(cfg.seed, TRAINING, epoch // cfg.spex.resample_every)
-        if cfg.train.sampler == 'full_batch':
-            return OneBatch(lambda: full_batch(self.nodes, self.plan, key, with_backward=self.with_transpose))
-        # The order of the seeds changes every epoch, also where draws are kept for several. It is made here:
-        # what a loader that shuffles takes from its generator depends on how often its iterator is made.
-        order = torch.Generator().manual_seed(stream_key(cfg.seed, TRAINING, epoch))
-        seeds = self._indices(self.nodes.train_mask)
-        seeds = self._share(seeds[torch.randperm(len(seeds), generator=order)])
-        return self._seed_loader(seeds, key, with_backward=self.with_transpose)
-
-    def evaluation_loader(self, epoch: int) -> Loader:
-        """Batches of validation and test nodes, with draws of their own."""
-        key = stream_key(cfg.seed, EVALUATION, epoch)
-        return self._evaluation_loader(key, self._share(self._evaluated()))
-
-    def _evaluation_loader(self, key: int, seeds: Tensor) -> Loader:
-        if cfg.val.sampler == 'full_batch':
-            return OneBatch(lambda: full_batch(self.nodes, self.plan, key, with_backward=False))
-        return self._seed_loader(seeds, key, with_backward=False)
-
-    def _evaluated(self) -> Tensor:
-        return self._indices(self.nodes.val_mask | self.nodes.test_mask)
-
-    @staticmethod
-    def _indices(mask: Tensor) -> Tensor:
-        return mask.nonzero().flatten().cpu()
-
-    def _share(self, seeds: Tensor) -> Tensor:
-        """The part of this process, all of one length: the last one takes some of the first again."""
-        size = -(-len(seeds) // self.fabric.world_size)
-        return seeds.repeat(2)[self.fabric.global_rank * size :][:size]
-
-    def _seed_loader(self, input_nodes: Tensor, key: int, *, with_backward: bool) -> SparseNeighborLoader:
+    def loader(self, purpose: int, number: int) -> Loader:
+        """Batches of training nodes, or of validation and test nodes; of all nodes with `full_batch`."""
+        if purpose == TRAINING:
+            key = stream_key(cfg.seed, TRAINING, number // cfg.spex.resample_every)
+            sampler, mask = cfg.train.sampler, self.nodes.train_mask
+        else:
+            key = stream_key(cfg.seed, purpose, number)
+            sampler, mask = cfg.val.sampler, self.nodes.val_mask | self.nodes.test_mask
+        with_backward = self.with_transpose and purpose == TRAINING
+        if sampler == 'full_batch':
+            return OneBatch(lambda: full_batch(self.nodes, self.plan, key, with_backward=with_backward))
+        seeds = mask.nonzero().flatten().cpu()
+        if purpose == TRAINING:
+            # The order of the seeds changes every epoch, also where draws are kept for several. It is made
+            # here: what a loader that shuffles takes from its generator depends on how often its iterator is.
+            order = torch.Generator().manual_seed(stream_key(cfg.seed, TRAINING, number))
+            seeds = seeds[torch.randperm(len(seeds), generator=order)]
         return SparseNeighborLoader(
             self.nodes,
             self.plan,
             key=key,
-            input_nodes=input_nodes,
+            input_nodes=seeds if purpose == REPORT else self._share(seeds),
             with_backward=with_backward,
             batch_size=cfg.train.batch_size,
             num_workers=cfg.num_workers,
             generator=torch.Generator(),
         )
+
+    def _share(self, seeds: Tensor) -> Tensor:
+        """The part of this process, all of one length: the last one takes some of the first again."""
+        size = -(-len(seeds) // self.fabric.world_size)
+        return seeds.repeat(2)[self.fabric.global_rank * size :][:size]
 
 
 Batches = WholeGraphBatches | StreamedBatches

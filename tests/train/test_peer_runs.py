@@ -15,7 +15,7 @@ from torch_geometric.utils import subgraph
 from yacs.config import CfgNode
 
 from graphgps_ext.train import fit
-from graphgps_ext.train.batches import RandomParts
+from graphgps_ext.train.batches import EVALUATION, REPORT, TRAINING, RandomParts
 from graphgps_ext.train.state import Training
 
 PARTS = {'train.sampler': 'random_node', 'train.batch_size': 100, 'train.ckpt_period': 1}
@@ -162,7 +162,7 @@ def parts(graphgym_cfg: CfgNode) -> RandomParts:
 
 
 def test_parts_hold_each_node_once_with_the_edges_among_them(parts: RandomParts) -> None:
-    batches = list(parts.training_loader(0))
+    batches = list(parts.loader(TRAINING, 0))
     assert [batch.num_nodes for batch in batches] == [8, 8, 8, 7]
     assert sorted(torch.cat([batch.n_id for batch in batches]).tolist()) == list(range(31))
     for batch in batches:
@@ -178,10 +178,10 @@ def test_parts_are_drawn_anew_for_each_epoch_and_purpose_and_repeat(parts: Rando
         return next(iter(loader)).n_id.tolist()
 
     training, evaluation, report = (
-        first(parts.training_loader(0)), first(parts.evaluation_loader(0)), first(parts.report(0))
-    )  # fmt: skip
-    assert first(parts.training_loader(0)) == training
-    other = first(parts.training_loader(1))
+        first(parts.loader(purpose, 0)) for purpose in (TRAINING, EVALUATION, REPORT)
+    )
+    assert first(parts.loader(TRAINING, 0)) == training
+    other = first(parts.loader(TRAINING, 1))
     assert len({*map(tuple, (training, evaluation, report, other))}) == 4
 
 
