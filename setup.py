@@ -1,15 +1,22 @@
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
+HERE = Path(__file__).parent
+VERSION = re.search(r"__version__ = '(.+)'", (HERE / 'graphgps_ext/__init__.py').read_text(encoding='utf-8'))
+
 setup(
     name='graphgps_ext',
-    version='0.1.0',
+    version=VERSION[1],
     description='Spexphormer for GraphGym: two-stage training of sparse graph transformers',
-    long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
+    long_description=(HERE / 'README.md').read_text(encoding='utf-8'),
     long_description_content_type='text/markdown',
     license='MIT',
-    packages=find_packages(include=['graphgps_ext', 'graphgps_ext.*']),
+    packages=[*find_packages(include=['graphgps_ext', 'graphgps_ext.*']), 'graphgps_ext.configs'],
+    package_dir={'graphgps_ext.configs': 'configs'},  # inside the wheel, beside the package in the repository
+    package_data={'graphgps_ext.configs': ['*/*.yaml']},
+    entry_points={'console_scripts': ['graphgps-ext = graphgps_ext.commands:main']},
     python_requires='>=3.11,<3.13',
     install_requires=[
         'torch>=2.11',
@@ -24,6 +31,7 @@ setup(
         'scipy>=1.13',
         'pandas>=2.2',  # read by the data sets of torch-geometric and ogb, and for aggregation
         'scikit-learn>=1.5',  # read by ogb
+        'threadpoolctl>=3.5',
         'tqdm>=4.66',
         'matplotlib>=3.9',
         'tabulate>=0.9',  # Markdown tables of pandas
@@ -33,10 +41,10 @@ setup(
         # Never needed: PyG's scatter uses it where it is installed. Needs torch at build time:
         # pip install torch-scatter --no-build-isolation
         'scatter': ['torch-scatter>=2.1.2'],
-        # Writes results.parquet of run/benchmark.py. Not required: pandas imports it wherever it is, which
+        # Writes results.parquet of a benchmark. Not required: pandas imports it wherever it is, which
         # adds 40 MB to the memory of every run.
         'benchmark': ['pyarrow>=18'],
-        'tune': ['optuna>=5,<6'],  # run/tune.py
+        'tune': ['optuna>=5,<6'],  # searches
         'dev': [
             'optuna>=5,<6',
             'pyarrow>=18',
@@ -46,6 +54,7 @@ setup(
             'ruff>=0.9',
             'mypy>=1.14',
             'import-linter>=2.1',
+            'pre-commit>=4',
             'triton>=3.6; platform_system == "Linux"',  # its interpreter runs the kernels on a CPU
         ],
     },

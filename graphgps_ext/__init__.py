@@ -13,4 +13,4 @@ import graphgps_ext.network
 import graphgps_ext.optimizer
 import graphgps_ext.train  # noqa: F401
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'

@@ -19,9 +19,8 @@ import errno
 import hashlib
 import json
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, field, fields
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -30,8 +29,11 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from graphgps_ext.errors import DataError, MissingFileError, OtherResultsError
 from graphgps_ext.files import map_array, new_folder, write_array, write_bytes
-from graphgps_ext.ops.neighbors import InNeighbors, index_dtype
+from graphgps_ext.graph import InNeighbors, index_dtype
+from graphgps_ext.ops.numba_threads import row_ranges
+from graphgps_ext.provenance import versions
 
 FORMAT_VERSION = 1
 MANIFEST = 'manifest.json'
@@ -56,16 +58,6 @@ _KEYS = {
 }
 
 
-def _versions() -> dict[str, str]:
-    found = {}
-    for name in ('torch', 'torch_geometric', 'graphgps_ext'):
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            found[name] = 'not installed'
-    return found
-
-
 @dataclass(frozen=True)
 class Manifest:
     """What the scores belong to and where they come from.
@@ -87,7 +79,7 @@ class Manifest:
         temperature: τ of that epoch, at which the scores were taken.
         metric: name of the validation metric.
         metric_value: its value at that epoch.
-        versions: of torch, torch_geometric and graphgps_ext.
+        versions: of Python, torch, torch_geometric and graphgps_ext.
         format_version: of this folder's format.
     """
 
@@ -107,7 +99,7 @@ class Manifest:
     temperature: float
     metric: str
     metric_value: float
-    versions: Mapping[str, str] = field(default_factory=_versions)
+    versions: Mapping[str, str] = field(default_factory=versions)
     format_version: int = FORMAT_VERSION
 
 
@@ -139,7 +131,7 @@ def split_fingerprint(train_mask: Tensor, val_mask: Tensor, test_mask: Tensor) -
     digest = hashlib.blake2b(digest_size=16)
     for name, mask in (('train_mask', train_mask), ('val_mask', val_mask), ('test_mask', test_mask)):
         if mask.dtype != torch.bool or mask.shape != (train_mask.numel(),):
-            raise ValueError(
+            raise DataError(
                 f'{name} needs shape ({train_mask.numel()},) and dtype bool, '
                 f'got {tuple(mask.shape)} {mask.dtype} (key dataset.split_index)'
             )
@@ -172,7 +164,7 @@ def save(
     """
     path = Path(path)
     if path.exists() and not overwrite:
-        raise FileExistsError(
+        raise OtherResultsError(
             f'{path} exists already: choose another out_dir or run id, or ask to overwrite it'
         )
     actual = dict(
@@ -231,12 +223,12 @@ def load(
         edge_type = map_array(path / 'edge_type.npy', edges, np.int8)
         layers = [map_array(path / f'layer_{i}.npy', edges, np.float32) for i in range(num_layers)]
     except ValueError as error:
-        raise ValueError(f'{error} ({_AGAIN})') from error
+        raise DataError(f'{error} ({_AGAIN})') from error
     graph = InNeighbors(
         torch.from_numpy(indptr), torch.from_numpy(source), torch.from_numpy(edge_type), num_sources=nodes
     )
     if graph_fingerprint(graph) != manifest.graph_fingerprint:
-        raise ValueError(
+        raise DataError(
             f'the attention graph in {path} is not the one its manifest names: the files are damaged; '
             f'{_AGAIN}'
         )
@@ -273,7 +265,7 @@ def find(folder: str | Path, *, split_fingerprint: str, seed: int | None = None)
         wanted, key = f'seed {seed} on this split', 'spex.estimator_seed'
     else:
         wanted, key = f'split {split_fingerprint}', _KEYS['split']
-    raise ValueError(f'no attention scores in {folder} for {wanted} (key {key}); there are:{listing}')
+    raise DataError(f'no attention scores in {folder} for {wanted} (key {key}); there are:{listing}')
 
 
 def _write_layers(
@@ -289,8 +281,8 @@ def _write_layers(
         raise ValueError(f'scores for {path} need {num_layers} layers, got {count} (key gt.layers)')
 
 
-def _missing(path: Path) -> FileNotFoundError:
-    return FileNotFoundError(f'no attention scores in {path}: run stage 1 first (key spex.estimator)')
+def _missing(path: Path) -> MissingFileError:
+    return MissingFileError(f'no attention scores in {path}: run stage 1 first (key spex.estimator)')
 
 
 def read_manifest(path: Path) -> Manifest:
@@ -306,12 +298,12 @@ def read_manifest(path: Path) -> Manifest:
         content: dict[str, Any] = json.loads((path / MANIFEST).read_bytes())
         format_version = content['format_version']
         if format_version != FORMAT_VERSION:
-            raise ValueError(
+            raise DataError(
                 f'{path / MANIFEST} needs format_version {FORMAT_VERSION}, got {format_version}: {_AGAIN}'
             )
         return Manifest(**{f.name: content[f.name] for f in fields(Manifest)})
     except (json.JSONDecodeError, UnicodeDecodeError, TypeError, KeyError) as error:
-        raise ValueError(
+        raise DataError(
             f'{path / MANIFEST} is damaged ({type(error).__name__}: {error}): {_AGAIN}'
         ) from error
 
@@ -326,17 +318,7 @@ def _refuse_differences(manifest: Manifest, wanted: Mapping[str, object], title:
         if getattr(manifest, name) != value
     ]
     if differences:
-        raise ValueError(f'{title}:{"".join(differences)}')
-
-
-def _row_blocks(indptr: NDArray[np.int64]) -> Iterator[tuple[int, int]]:
-    """Ranges of rows with about `_BLOCK` edges each."""
-    first, num_rows = 0, indptr.size - 1
-    while first < num_rows:
-        last = int(np.searchsorted(indptr, indptr[first] + _BLOCK, side='right')) - 1
-        last = min(max(last, first + 1), num_rows)
-        yield first, last
-        first = last
+        raise DataError(f'{title}:{"".join(differences)}')
 
 
 def _check_layer(
@@ -344,8 +326,8 @@ def _check_layer(
 ) -> None:
     """Refuse another shape, values that are no weights, and rows that sum to zero (or not to one)."""
     if layer.shape != (int(indptr[-1]),):
-        raise ValueError(f'{name}: needs shape ({int(indptr[-1])},), got {layer.shape}')
-    for first, last in _row_blocks(indptr):
+        raise DataError(f'{name}: needs shape ({int(indptr[-1])},), got {layer.shape}')
+    for first, last in row_ranges(indptr, _BLOCK):
         start, stop = int(indptr[first]), int(indptr[last])
         block = layer[start:stop]
         if not block.size:
@@ -353,7 +335,7 @@ def _check_layer(
         if not (float(block.min()) >= 0 and math.isfinite(float(block.max()))):
             edge = start + int(np.argmin((block >= 0) & np.isfinite(block)))
             node = int(np.searchsorted(indptr, edge, side='right')) - 1
-            raise ValueError(
+            raise DataError(
                 f'{name}: scores need to be finite and at least 0, '
                 f'got {layer[edge]} at edge {edge} of node {node} ({_AGAIN})'
             )
@@ -362,7 +344,7 @@ def _check_layer(
         bad = np.abs(total - 1) > _SUM_TOLERANCE if sum_to_one else total <= 0
         if bad.any():
             row = int(np.argmax(bad))
-            raise ValueError(
+            raise DataError(
                 f'{name}: the scores of a node need to sum to {"one" if sum_to_one else "more than zero"}, '
                 f'got {total[row]:.6g} at node {first + int(rows[row])} ({_AGAIN})'
             )

@@ -2,6 +2,7 @@
 
     python run/bench_attention.py                         the cases of this machine's device
     python run/bench_attention.py --groups small          seconds on two cores
+    python run/bench_attention.py --groups tiny --seconds 0.01    does the script work?
     python run/bench_attention.py --groups growth         edges x1, x10, x100; degree; width; heads
     python run/bench_attention.py --json attention.json   rows as JSON as well
 
@@ -18,20 +19,21 @@ they fit: bytes = 15 * E + 36 * N * d: source and type of each edge three times,
 
 from __future__ import annotations
 
-import argparse
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
 import torch
 from bench_attention_cases import GROUPS, AttentionCase, Problem, make_problem
-from bench_harness import copy_bandwidth, describe, extra_mb, median_ms, print_table, write_json
+from bench_harness import copy_bandwidth, extra_mb, median_ms, parser_of_groups, print_table, write_json
 from torch import Tensor
 from torch_geometric.nn import GATv2Conv, GCNConv
 from torch_geometric.utils import scatter, softmax
 
-from graphgps_ext.ops import NeighborTable, sparse_attention
+from graphgps_ext.graph import NeighborTable
+from graphgps_ext.ops import sparse_attention
+from graphgps_ext.provenance import describe
 
 COLUMNS = ('case', 'impl', 'ms', 'extra_mb', 'floor_ms', 'x_floor', 'slower', 'larger', 'error')
 GRADIENTS = ('query', 'key', 'value', 'type_scale', 'type_bias')
@@ -48,10 +50,8 @@ def gather_matmul(problem: Problem) -> Tensor:
     """The formula on a full table as two batched products; the logit of each type, then the edge's own."""
     p = problem
     assert isinstance(p.neighbors, NeighborTable)
-    key, value = (
-        p.key[p.source.view(p.neighbors.neighbors.shape)],
-        p.value[p.source.view(*p.neighbors.neighbors.shape)],
-    )
+    source = p.source.view(p.neighbors.source.shape)
+    key, value = p.key[source], p.value[source]
     scaled = torch.einsum('nhc,thc->nhtc', p.query, p.type_scale / p.query.shape[2] ** 0.5)
     by_type = torch.einsum('nhtc,nkhc->nhtk', scaled, key) + p.type_bias.t()[None, :, :, None]
     index = p.neighbors.edge_type.long()[:, None, None, :].expand(-1, by_type.shape[1], 1, -1)
@@ -136,7 +136,7 @@ def candidates(
     functions |= {'scatter': scattered, 'torch': lambda p: fused(p, 'torch')}
     for name, forward in functions.items():
         yield '', name, forward, lambda forward=forward: gradients(problem, forward)
-    fresh = replace(problem, neighbors=replace(problem.neighbors, out=None))
+    fresh = replace(problem, neighbors=replace(problem.neighbors, transpose=None))
     yield ', transpose included', fast, None, lambda: gradients(fresh, functions[fast])
     if device == 'cuda':
         low = problem.low_precision()
@@ -169,7 +169,10 @@ def truth_of(problem: Problem, device: str) -> list[Tensor] | None:
     return gradients(problem.double(), lambda p: fused(p, 'torch'))
 
 
-def measure(case: AttentionCase, device: str, bandwidth: float, only: str) -> list[dict[str, Any]]:
+def measure(
+    case: AttentionCase, device: str, bandwidth: float, only: str, seconds: float
+) -> list[dict[str, Any]]:
+    """A row per implementation that `only` matches, each timed for about `seconds`."""
     problem = make_problem(case, device)
     edges = problem.source.numel()
     truth = truth_of(problem, device)
@@ -200,7 +203,7 @@ def measure(case: AttentionCase, device: str, bandwidth: float, only: str) -> li
                     print(f'NOT EQUAL, hence not timed: {row["case"]}, {name}: {errors}')
                     row['equal'] = False
             if row['equal']:
-                row['ms'] = median_ms(step, device)
+                row['ms'] = median_ms(step, device, seconds=seconds)
                 row['extra_mb'] = extra_mb(step, device)
         except torch.OutOfMemoryError:
             row['error'] = 'out of memory'
@@ -213,24 +216,17 @@ def measure(case: AttentionCase, device: str, bandwidth: float, only: str) -> li
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    parser.add_argument('--device', default=device, choices=('cuda', 'cpu'))
-    parser.add_argument('--groups', nargs='+', choices=sorted(GROUPS), help='default: stage2 and stage1')
-    parser.add_argument('--impl', default='', help='only implementations matching this regular expression')
-    parser.add_argument('--json', metavar='FILE', help='write the rows here')
-    args = parser.parse_args()
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measures the groups asked for; exits with a message if an implementation is wrong."""
+    args = parser_of_groups(__doc__, GROUPS, ('stage2', 'stage1')).parse_args(argv)
     torch.manual_seed(0)
-    bandwidth = copy_bandwidth(args.device)
-    print(f'{describe(args.device)}; copy {bandwidth / 1e9:.0f} GB/s')
+    bandwidth = copy_bandwidth(args.device, args.seconds)
+    print(f'{describe(torch.device(args.device))}; copy {bandwidth / 1e9:.0f} GB/s')
     print('forward + backward, float32, median; slower, larger: against our operator in the same case\n')
     rows: list[dict[str, Any]] = []
-    for group in args.groups or ('stage2', 'stage1'):
+    for group in args.groups:
         for case in GROUPS[group][args.device]:
-            found = measure(case, args.device, bandwidth, args.impl)
+            found = measure(case, args.device, bandwidth, args.impl, args.seconds)
             print_table(found, COLUMNS)
             rows += found
             write_json(args.json, rows)

@@ -7,7 +7,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops import InNeighbors, NeighborTable
+from graphgps_ext.graph import Graph, InNeighbors, NeighborTable
+from graphgps_ext.ops import with_transpose
 
 TYPES = 3
 
@@ -40,7 +41,7 @@ class Problem:
     type_scale: Tensor
     type_bias: Tensor
     grad: Tensor
-    neighbors: InNeighbors | NeighborTable
+    neighbors: Graph
     source: Tensor
     target: Tensor
 
@@ -69,7 +70,7 @@ def make_problem(case: AttentionCase, device: str) -> Problem:
     """Random rows on a random graph; a skewed one has log-normal degrees, a few rows far above the mean."""
     g = torch.Generator(device).manual_seed(0)
     N, H, C = case.nodes, case.heads, case.channels
-    neighbors: InNeighbors | NeighborTable
+    neighbors: Graph
     if case.skewed:
         degree = torch.empty(N, device=device).log_normal_(0.0, 1.0, generator=g)
         degree = (degree * (case.degree / degree.mean())).round().long()
@@ -82,13 +83,13 @@ def make_problem(case: AttentionCase, device: str) -> Problem:
         graph = InNeighbors(indptr, source, source.to(torch.int8), N)
         target = graph.target().long()
         place = (torch.arange(E, device=device) - indptr[target]) / degree[target]
-        neighbors = replace(graph, edge_type=_types(place)).with_out_neighbors()
+        neighbors = with_transpose(replace(graph, edge_type=_types(place)))
         source = source.long()
     else:
         K = int(case.degree)
         table = torch.randint(N, (N, K), device=device, generator=g, dtype=torch.int32)
         place = (torch.arange(K, device=device) / K).expand(N, K)
-        neighbors = NeighborTable(table, _types(place), N).with_out_neighbors(TYPES)
+        neighbors = with_transpose(NeighborTable(table, _types(place), N), TYPES)
         source = table.flatten().long()
         target = torch.arange(N, device=device).repeat_interleave(K, output_size=N * K)
     shapes = ((N, H, C), (N, H, C), (N, H, C), (TYPES, H, C), (TYPES, H))
@@ -111,12 +112,17 @@ def _growth(base: int) -> list[AttentionCase]:
     return cases
 
 
+_TINY = [
+    AttentionCase('table 200 x 5, 2 x 4', 200, 5, 2, 4),
+    AttentionCase('graph 200 x 5, 1 x 4', 200, 5, 1, 4, True),
+]
 _SMALL = [
     AttentionCase('table 2,000 x 10, 4 x 16', 2000, 10, 4, 16),
     AttentionCase('graph 1,000 x 50, 1 x 4', 1000, 50, 1, 4, skewed=True),
 ]
 # Group -> device -> cases. stage2 and stage1 are those of the targets in docs/performance.md.
 GROUPS: dict[str, dict[str, list[AttentionCase]]] = {
+    'tiny': {'cpu': _TINY, 'cuda': _TINY},
     'small': {'cpu': _SMALL, 'cuda': _SMALL},
     'stage2': {
         'cpu': [AttentionCase('stage 2: 50,000 x 10, 4 x 16', 50_000, 10, 4, 16)],

@@ -1,42 +1,90 @@
-"""What the benchmarks share: timing, peak memory, bandwidth, a table and a JSON file."""
+"""What the benchmarks share: options, timing, peak memory, bandwidth, scripts in processes, a table, JSON."""
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import gc
 import json
-import platform
-import statistics
 import subprocess
-import time
-from collections.abc import Callable, Iterable, Sequence
+import sys
+import timeit
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
+from tabulate import tabulate
+from torch.utils.benchmark import Timer
+
+from graphgps_ext.files import written
+from graphgps_ext.train.memory import MB, peak_rss_mb, reset_peak, rss_mb
+
+RUN = Path(__file__).resolve().parent
+CONFIGS = RUN.parent / 'configs'
 
 
-def synchronize(device: str) -> None:
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """The options of every benchmark; `doc` is its docstring."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument('--json', metavar='FILE', help='write the rows here')
+    return made
+
+
+def parser_of_groups(
+    doc: str | None, groups: Collection[str], default: Sequence[str]
+) -> argparse.ArgumentParser:
+    """The options of a benchmark whose cases stand in groups; `default` are those measured unless asked."""
+    made = parser(doc)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    made.add_argument('--device', default=device, choices=('cuda', 'cpu'))
+    made.add_argument('--groups', nargs='+', choices=sorted(groups), default=default, help='%(default)s')
+    made.add_argument('--impl', default='', help='only implementations matching this regular expression')
+    made.add_argument('--seconds', type=float, default=1.0, help='of measuring, for each row')
+    return made
+
+
+def run_script(script: list[str], name: str) -> str:
+    """What a Python script prints, run with its arguments in a process of its own.
+
+    Raises:
+        SystemExit: with the end of its errors and this name, if it fails.
+    """
+    done = subprocess.run([sys.executable, *script], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f'{name} failed:\n{done.stderr[-3000:]}')
+    return done.stdout
+
+
+def median_ms(
+    function: Callable[[], Any],
+    device: str,
+    *,
+    seconds: float = 1.0,
+    clock: Callable[[], float] = timeit.default_timer,
+) -> float:
+    """Median milliseconds of a call after a warm-up, over about `seconds`.
+
+    On CUDA the cache of the device is flushed before each call; on the CPU it is as the last call left it.
+
+    Args:
+        function: called many times.
+        device: `cuda` or `cpu`.
+        seconds: of measuring; the first call is not counted.
+        clock: of the CPU; `time.process_time` adds up all threads.
+    """
+    function()  # may compile
     if device == 'cuda':
-        torch.cuda.synchronize()
+        from triton.testing import do_bench  # CPU builds of torch bring no Triton
 
-
-def median_ms(function: Callable[[], Any], device: str, *, seconds: float = 1.0, most: int = 50) -> float:
-    """Median milliseconds of a call after a warm-up, over at least 3 calls and about `seconds`."""
-    function()
-    synchronize(device)
-    times: list[float] = []
-    begin = time.perf_counter()
-    while len(times) < 3 or (time.perf_counter() - begin < seconds and len(times) < most):
-        start = time.perf_counter()
-        function()
-        synchronize(device)
-        times.append((time.perf_counter() - start) * 1e3)
-    return statistics.median(times)
+        return do_bench(function, warmup=100, rep=int(1e3 * seconds), return_mode='median')
+    threads = torch.get_num_threads()
+    timer = Timer('function()', timer=clock, globals={'function': function}, num_threads=threads)
+    return 1e3 * timer.blocked_autorange(min_run_time=seconds).median
 
 
 def extra_mb(function: Callable[[], Any], device: str) -> float | None:
-    """Peak memory (10^6 bytes) during a call above what was there before; None where it cannot be read.
+    """Peak memory (10⁶ bytes) during a call above what was there before; None where it cannot be read.
 
     On the CPU it is the resident set of the process, so a call after a warm-up counts what it touches anew.
     """
@@ -46,63 +94,39 @@ def extra_mb(function: Callable[[], Any], device: str) -> float | None:
         torch.cuda.reset_peak_memory_stats()
         before = torch.cuda.memory_allocated()
         function()
-        synchronize(device)
-        return (torch.cuda.max_memory_allocated() - before) / 1e6
+        torch.cuda.synchronize()
+        return (torch.cuda.max_memory_allocated() - before) / MB
     try:
         ctypes.CDLL('libc.so.6').malloc_trim(0)
-        Path('/proc/self/clear_refs').write_text('5')  # resets the peak
-        before = _status('VmRSS')
-        function()
-        return (_status('VmHWM') - before) / 1e3
-    except (OSError, KeyError):
+    except OSError:
         return None
+    resident = rss_mb() if reset_peak() else None
+    function()
+    return None if resident is None else peak_rss_mb() - resident
 
 
-def _status(key: str) -> float:
-    """A line of /proc/self/status, in kB."""
-    lines = dict(line.split(':', 1) for line in Path('/proc/self/status').read_text().splitlines())
-    return float(lines[key].split()[0])
-
-
-def copy_bandwidth(device: str) -> float:
-    """Bytes per second of a copy of 1 GB (CPU: 256 MB), reads and writes counted."""
+def copy_bandwidth(device: str, seconds: float = 1.0) -> float:
+    """Bytes per second of a copy of float32, reads and writes counted: 1 GB (CPU: 256 MB)."""
     source = torch.zeros(2**28 if device == 'cuda' else 2**26, device=device)
     target = torch.empty_like(source)
-    return 2 * source.numel() * 4 / median_ms(lambda: target.copy_(source), device) * 1e3
-
-
-def describe(device: str) -> str:
-    """The machine, the versions and the revision of the code that were measured."""
-    if device == 'cuda':
-        machine = torch.cuda.get_device_name()
-    else:
-        machine = f'{platform.machine()} CPU, {torch.get_num_threads()} threads'
-    command = ['git', '-C', str(Path(__file__).parent), 'rev-parse', '--short', 'HEAD']
-    revision = (
-        subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or 'unknown'
-    )
-    return f'{machine}; torch {torch.__version__}; Python {platform.python_version()}; revision {revision}'
+    return 2 * source.numel() * 4 / median_ms(lambda: target.copy_(source), device, seconds=seconds) * 1e3
 
 
 def print_table(rows: Iterable[dict[str, Any]], columns: Sequence[str]) -> None:
-    cells = [list(columns)]
-    for row in rows:
-        cells.append([_cell(row.get(column)) for column in columns])
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    for line in cells:
-        print('  '.join(text.ljust(width) for text, width in zip(line, widths, strict=True)).rstrip())
-    print(flush=True)
+    """The columns of the rows, three digits of each number."""
+    cells = [[_cell(row.get(column)) for column in columns] for row in rows]
+    print(tabulate(cells, columns, missingval='-'), end='\n\n', flush=True)
 
 
-def _cell(value: Any) -> str:
-    if value is None:
-        return '-'
-    if isinstance(value, float):
-        return f'{value:.3g}' if abs(value) < 100 else f'{value:.0f}'
-    return str(value)
+def _cell(value: Any) -> Any:
+    if not isinstance(value, float):
+        return value
+    return f'{value:.3g}' if abs(value) < 100 else f'{value:.0f}'
 
 
 def write_json(path: str | None, rows: list[dict[str, Any]]) -> None:
+    """Writes the rows, unless no path is given."""
     if path:
-        Path(path).write_text(json.dumps(rows, indent=1) + '\n')
+        with written(Path(path)) as file:
+            file.write_text(json.dumps(rows, indent=1) + '\n')
         print(f'{len(rows)} rows written to {path}')

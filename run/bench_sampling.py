@@ -2,12 +2,12 @@
 
     python run/bench_sampling.py                        the cases of this machine's device
     python run/bench_sampling.py --groups small         seconds on two cores
+    python run/bench_sampling.py --groups tiny --seconds 0.01   does the script work?
     python run/bench_sampling.py --json sampling.json   rows as JSON as well
 
 impl: numba = one pass with a reservoir per row; prepared = look-ups in running sums that were made once
-(`prefix_weights`); jumps = exponential jumps over the same sums (A-ExpJ); torch = one sort, the draw of CUDA
-and of a machine without numba. Before they are timed, numba and torch must draw the same edges; prepared and
-jumps, which draw others, must give valid rows whose edges have the same mean log-weight.
+(`row_sums`); torch = one sort, the draw of CUDA. Before they are timed, numba and torch must draw the
+same edges; prepared, which draws others, must give valid rows whose edges have the same mean log-weight.
 
 ns_per_edge counts every edge of the graph (walks: every slot of the tables), and on the CPU the time of all
 threads together, as does ns_per_row; ms is what the clock on the wall says.
@@ -15,21 +15,19 @@ threads together, as does ns_per_row; ms is what the clock on the wall says.
 
 from __future__ import annotations
 
-import argparse
 import re
-import statistics
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from bench_harness import describe, extra_mb, print_table, synchronize, write_json
-from bench_sampling_jumps import draw_by_jumps
+from bench_harness import extra_mb, median_ms, parser_of_groups, print_table, write_json
 from torch import Tensor
 
-from graphgps_ext.ops import InNeighbors, NeighborTable
-from graphgps_ext.sampling import layered_neighborhood, prefix_weights, sample_neighbors, stream_key
+from graphgps_ext.graph import InNeighbors
+from graphgps_ext.provenance import describe
+from graphgps_ext.sampling import RowSums, SamplingPlan, layered_neighborhood, row_sums, sample_neighbors
 from graphgps_ext.sampling.neighbors_torch import draw_torch
 from graphgps_ext.sampling.relabel import NumbaRelabeler, TorchRelabeler
 
@@ -82,6 +80,10 @@ class WalkCase:
 
 
 GROUPS: dict[str, dict[str, list[DrawCase | WalkCase]]] = {
+    'tiny': {
+        device: [DrawCase(500, 20), DrawCase(50, 200, skewed=True), WalkCase(500, 20, (3, 2))]
+        for device in ('cpu', 'cuda')
+    },
     'small': {
         device: [DrawCase(50_000, 20), DrawCase(5_000, 200), WalkCase(100_000, 500, (10, 10))]
         for device in ('cpu', 'cuda')
@@ -105,19 +107,12 @@ GROUPS: dict[str, dict[str, list[DrawCase | WalkCase]]] = {
 }
 
 
-def measure(function: Callable[[], Any], device: str) -> tuple[float, float]:
+def measure(function: Callable[[], Any], device: str, seconds: float) -> tuple[float, float]:
     """Median milliseconds on the wall, and of all threads together (on CUDA: the wall again)."""
-    function()
-    synchronize(device)
-    wall, cpu = [], []
-    begin = time.perf_counter()
-    while len(wall) < 3 or (time.perf_counter() - begin < 1.5 and len(wall) < 50):
-        start, start_cpu = time.perf_counter(), time.process_time()
-        function()
-        synchronize(device)
-        wall.append((time.perf_counter() - start) * 1e3)
-        cpu.append((time.process_time() - start_cpu) * 1e3)
-    return statistics.median(wall), statistics.median(cpu if device == 'cpu' else wall)
+    wall = median_ms(function, device, seconds=seconds)
+    if device == 'cuda':
+        return wall, wall
+    return wall, median_ms(function, device, seconds=seconds, clock=time.process_time)
 
 
 def draws(
@@ -125,22 +120,20 @@ def draws(
 ) -> Iterator[tuple[str, Callable[[int, Tensor | None], Tensor]]]:
     """(impl, the edges [n, K] that it draws with a key for some nodes or for all)."""
 
-    def sample(given: Any, strategy: str, key: int, nodes: Tensor | None) -> Tensor:
-        table = sample_neighbors(graph, given, K, strategy=strategy, fill='mask', key=key, nodes=nodes)
+    def sample(strategy: str, key: int, nodes: Tensor | None, sums: RowSums | None = None) -> Tensor:
+        options: dict[str, Any] = {'strategy': strategy, 'fill': 'mask', 'key': key, 'nodes': nodes}
+        table = sample_neighbors(graph, weights, K, **options, sums=sums)
         assert table.edge_id is not None
         return table.edge_id
 
     fast = 'numba' if device == 'cpu' else 'torch'
-    yield fast, lambda key, nodes: sample(weights, 'weighted', key, nodes)
+    yield fast, lambda key, nodes: sample('weighted', key, nodes)
     if device == 'cpu':
-        prepared = prefix_weights(graph, weights)
-        assert prepared.prefix is not None
-        prefix = prepared.prefix
-        yield 'prepared', lambda key, nodes: sample(prepared, 'weighted', key, nodes)
-        yield 'jumps', lambda key, nodes: draw_by_jumps(graph, weights, prefix, K, key, nodes)
+        sums = row_sums(graph, weights)
+        yield 'prepared', lambda key, nodes: sample('weighted', key, nodes, sums)
         yield 'torch', lambda key, nodes: draw_torch(graph, weights, K, 'weighted', 'mask', key, nodes)[2]
-    yield f'{fast}, uniform', lambda key, nodes: sample(None, 'uniform', key, nodes)
-    yield f'{fast}, top', lambda key, nodes: sample(weights, 'top', key, nodes)
+    yield f'{fast}, uniform', lambda key, nodes: sample('uniform', key, nodes)
+    yield f'{fast}, top', lambda key, nodes: sample('top', key, nodes)
 
 
 def check(
@@ -159,14 +152,15 @@ def check(
         raise AssertionError(
             f'{impl} gives rows with a wrong number of edges, duplicates, or edges of other rows'
         )
-    if impl in ('prepared', 'jumps'):
+    if impl == 'prepared':
         means = [weights[edges[taken]].log().double() for edges in (drawn, truth)]
         spread = (2 * means[1].var() / means[1].numel()).sqrt()
         if (means[0].mean() - means[1].mean()).abs() > 5 * spread:
             raise AssertionError(f'{impl} draws edges of another mean log-weight than the sort')
 
 
-def bench_draw(case: DrawCase, device: str, only: str) -> list[dict[str, Any]]:
+def bench_draw(case: DrawCase, device: str, only: str, seconds: float) -> list[dict[str, Any]]:
+    """A row per implementation that `only` matches, all checked before they are timed."""
     graph, weights = case.make()
     nodes = torch.arange(min(CHECKED_NODES, case.nodes))
     truth = draw_torch(graph, weights, case.K, 'weighted', 'mask', 0, nodes)[2].to(device)
@@ -176,7 +170,7 @@ def bench_draw(case: DrawCase, device: str, only: str) -> list[dict[str, Any]]:
         if not re.search(only, impl):
             continue
         check(impl, draw(0, nodes), truth, graph, weights, nodes)
-        ms, cpu_ms = measure(lambda draw=draw: draw(1, None), device)
+        ms, cpu_ms = measure(lambda draw=draw: draw(1, None), device, seconds)
         extra = extra_mb(lambda draw=draw: draw(1, None), device)
         rows.append(
             {
@@ -189,21 +183,16 @@ def bench_draw(case: DrawCase, device: str, only: str) -> list[dict[str, Any]]:
     return rows
 
 
-def bench_walk(case: WalkCase, device: str, only: str) -> list[dict[str, Any]]:
+def bench_walk(case: WalkCase, device: str, only: str, seconds: float) -> list[dict[str, Any]]:
     """Draw and relabelling together, then the relabelling alone by each implementation."""
     graph = DrawCase(case.nodes, 20).make()[0].to(device)
     generator = torch.Generator().manual_seed(1)
     seeds = torch.randperm(case.nodes, generator=generator)[: case.seeds].to(device)
     num_layers = len(case.layer_degrees)
-
-    def draw(layer: int, nodes: Tensor) -> NeighborTable:
-        K = case.layer_degrees[layer]
-        return sample_neighbors(
-            graph, None, K, strategy='uniform', fill='mask', key=stream_key(layer), nodes=nodes
-        )
-
-    walk = layered_neighborhood(seeds, draw, num_layers, case.nodes)
-    drawn = [draw(layer, walk.n_id[: walk.num_nodes[layer + 1]]).neighbors for layer in range(num_layers)]
+    plan = SamplingPlan(graph, [None] * num_layers, case.layer_degrees, strategy='uniform')
+    walk = layered_neighborhood(plan, seeds, key=0)
+    reads = walk.num_nodes[1:]
+    drawn = [plan.draw(layer, walk.n_id[:num_nodes], 0).source for layer, num_nodes in enumerate(reads)]
     slots = sum(table.numel() for table in drawn)
     relabelers = {'torch': TorchRelabeler} | ({'numba': NumbaRelabeler} if device == 'cpu' else {})
 
@@ -213,17 +202,17 @@ def bench_walk(case: WalkCase, device: str, only: str) -> list[dict[str, Any]]:
         return [relabeler.add(table) for table in reversed(drawn)]
 
     functions: dict[str, Callable[[], Any]] = {
-        'draw + relabel': lambda: layered_neighborhood(seeds, draw, num_layers, case.nodes)
+        'draw + relabel': lambda: layered_neighborhood(plan, seeds, key=0)
     }
     for name in relabelers:
         found = relabel(name)
-        if not all(torch.equal(a, b.neighbors) for a, b in zip(reversed(found), walk.layers, strict=True)):
+        if not all(torch.equal(a, b.source) for a, b in zip(reversed(found), walk.layers, strict=True)):
             raise AssertionError(f'{name} relabels otherwise than the walk')
         functions[f'{name} relabel'] = lambda name=name: relabel(name)
     rows = []
     for impl, function in functions.items():
         if re.search(only, impl):
-            ms, cpu_ms = measure(function, device)
+            ms, cpu_ms = measure(function, device, seconds)
             rows.append(
                 {
                     'case': case.name, 'impl': impl, 'device': device, 'nodes': walk.num_nodes[0],
@@ -234,23 +223,15 @@ def bench_walk(case: WalkCase, device: str, only: str) -> list[dict[str, Any]]:
     return rows
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=('cuda', 'cpu')
-    )
-    parser.add_argument('--groups', nargs='+', choices=sorted(GROUPS), default=['degrees', 'shapes', 'walks'])
-    parser.add_argument('--impl', default='', help='only implementations matching this regular expression')
-    parser.add_argument('--json', metavar='FILE', help='write the rows here')
-    args = parser.parse_args()
-    print(f'{describe(args.device)}\nmedian; slower: against the first row of the case\n')
+def main(argv: Sequence[str] | None = None) -> None:
+    """Measures the groups asked for; raises if an implementation draws what it should not."""
+    args = parser_of_groups(__doc__, GROUPS, ('degrees', 'shapes', 'walks')).parse_args(argv)
+    print(f'{describe(torch.device(args.device))}\nmedian; slower: against the first row of the case\n')
     rows: list[dict[str, Any]] = []
     for group in args.groups:
         for case in GROUPS[group][args.device]:
             bench = bench_draw if isinstance(case, DrawCase) else bench_walk
-            found = bench(case, args.device, args.impl)
+            found = bench(case, args.device, args.impl, args.seconds)
             for row in found:
                 row['slower'] = row['ms'] / found[0]['ms']
             print_table(found, COLUMNS)

@@ -1,14 +1,23 @@
 #!/usr/bin/env bash
-# All checks and tests: format, lint, types, import rules, README, pytest. Arguments go to pytest.
+# Format, lint, types, import rules and tests.
+#
+#     ./run/test.sh             everything
+#     ./run/test.sh quick       without the slow tests: under 90 s on two cores
+#
+# Further arguments go to pytest: ./run/test.sh quick -k clamp
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
 make_environment '[dev]' || exit 1
 
+tests=()
+if [ "${1:-}" = quick ]; then
+  tests=(-m 'not slow')
+  shift
+fi
 bin=.venv/bin
 "$bin/ruff" format --check .
 "$bin/ruff" check .
 "$bin/mypy"
 "$bin/lint-imports" --no-cache | tail -n 4
-"$bin/python" run/document_keys.py --check
-"$bin/python" run/document_results.py --check
-"$bin/python" -m pytest -n 2 --dist loadfile "$@"  # a process per core: most of it is single-threaded
+# A process per core: most of it is single-threaded.
+"$bin/python" -m pytest -n 2 --dist loadfile --durations 15 "${tests[@]}" "$@"

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import torch
 from yacs.config import CfgNode
 
 with warnings.catch_warnings():
@@ -16,8 +17,52 @@ with warnings.catch_warnings():
     warnings.simplefilter('ignore')
     import torch_geometric  # noqa: F401
 
+# On the small graphs of the tests two threads are no faster, and wait for each other on a busy machine; the
+# tests of threads set them.
+torch.set_num_threads(1)
+
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATASETS_VARIABLE = 'GRAPHGPS_EXT_DATASETS'
+
+# Files whose tests are all `slow`: whole runs, processes of their own, figures, compilers.
+SLOW = (
+    'analysis/test_analyze.py',
+    'analysis/test_report.py',
+    'benches/test_benches.py',
+    'benchmark/test_benchmark_command.py',
+    'benchmark/test_execute.py',
+    'benchmark/test_figures.py',
+    'benchmark/test_workers.py',
+    'configs/test_models.py',
+    'loader/test_pyg_datasets.py',
+    'network/test_stock_network.py',
+    'ops/test_triton_compile.py',
+    'test_draw_method.py',
+    'test_main.py',
+    'test_plain_python.py',
+    'test_registration.py',
+    'test_tune.py',
+    'train/test_clipping.py',
+    'train/test_devices.py',
+    'train/test_end_to_end.py',
+    'train/test_own_graphs.py',
+    'train/test_peer_runs.py',
+    'train/test_precision.py',
+    'train/test_resume.py',
+    'train/test_run_folders.py',
+    'train/test_sampling_options.py',
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Marks the tests of these files."""
+    folder = Path(__file__).parent
+    if gone := [name for name in SLOW if not (folder / name).is_file()]:
+        raise pytest.UsageError(f'tests/conftest.py lists slow files that are not there: {", ".join(gone)}')
+    slow = {folder / name for name in SLOW}
+    for item in items:
+        if item.path in slow:
+            item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope='session')
@@ -49,11 +94,7 @@ def real_datasets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def graphgym_cfg() -> Iterator[CfgNode]:
-    """GraphGym's live cfg at the defaults of GraphGym and of this package, before a test and after it.
-
-    One thread: on the small graphs of the tests two are no faster, and wait for each other on a busy machine.
-    """
-    import torch
+    """GraphGym's live cfg at the defaults of GraphGym and of this package, before a test and after it."""
     from torch_geometric.graphgym.config import cfg, set_cfg
 
     import graphgps_ext  # noqa: F401
@@ -62,9 +103,6 @@ def graphgym_cfg() -> Iterator[CfgNode]:
         cfg.clear()  # also of keys that a test has added
         set_cfg(cfg)
 
-    num_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
     reset()
     yield cfg
     reset()
-    torch.set_num_threads(num_threads)

@@ -1,17 +1,14 @@
-"""Runs of run/main.py, in this process and in others, on a grid small enough for a run of half a second."""
+"""Runs of `graphgps-ext train`, in this process and in others, on a grid small enough for half a second."""
 
 from __future__ import annotations
 
 import importlib.util
 import json
 import logging
-import multiprocessing
-import os
-import runpy
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from multiprocessing.process import BaseProcess
+from functools import partial
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +17,9 @@ import numpy as np
 import pytest
 import torch
 from torch_geometric.graphgym.config import cfg, set_cfg
+
+from graphgps_ext.benchmark import workers
+from graphgps_ext.commands import main
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 MAIN = REPOSITORY / 'run' / 'main.py'
@@ -83,26 +83,25 @@ def arguments(stage: str, out_dir: Path, changes: Changes = None, *options: str)
 
 
 @contextmanager
-def as_if_alone(argv: list[str]) -> Iterator[None]:
-    """Gives main.py its arguments and takes back what it leaves behind in a process."""
+def as_if_alone() -> Iterator[None]:
+    """Takes back what a command leaves behind in a process."""
     root = logging.getLogger()
-    before = (sys.argv, root.handlers[:], root.level, torch.get_num_threads())
-    sys.argv = argv
+    before = (root.handlers[:], root.level, torch.get_num_threads())
     try:
         yield
     finally:
         for handler in root.handlers:
-            if handler not in before[1]:
+            if handler not in before[0]:
                 handler.close()
-        sys.argv, root.handlers[:] = before[0], before[1]
-        root.setLevel(before[2])
-        torch.set_num_threads(before[3])
+        root.handlers[:] = before[0]
+        root.setLevel(before[1])
+        torch.set_num_threads(before[2])
         cfg.clear()
         set_cfg(cfg)
 
 
 def run(stage: str, out_dir: Path, changes: Changes = None, *options: str) -> Path:
-    """Runs main.py on the grid config of a stage, in this process, and gives the folder of the results.
+    """Trains the grid config of a stage, in this process, and gives the folder of the results.
 
     Args:
         stage: of `CONFIGS`.
@@ -110,13 +109,13 @@ def run(stage: str, out_dir: Path, changes: Changes = None, *options: str) -> Pa
         changes: keys and values beside those of `SMALL`.
         options: what stands before the keys, such as `--repeat`, `3`.
     """
-    with as_if_alone(arguments(stage, out_dir, changes, *options)):
-        runpy.run_path(str(MAIN), run_name='__main__')
+    with as_if_alone():
+        main(['train', *arguments(stage, out_dir, changes, *options)[1:]])
     return out_dir / CONFIGS[stage].stem
 
 
 def refusal(stage: str, out_dir: Path, changes: Changes = None, *options: str) -> str:
-    """The message with which main.py exits (a text is exit code 1, and is printed to stderr)."""
+    """The message with which it exits (a text is exit code 1, and is printed to stderr)."""
     with pytest.raises(SystemExit) as caught:
         run(stage, out_dir, changes, *options)
     assert isinstance(caught.value.code, str), f'exit code {caught.value.code}, no message'
@@ -126,45 +125,30 @@ def refusal(stage: str, out_dir: Path, changes: Changes = None, *options: str) -
 def run_elsewhere(
     stage: str, out_dir: Path, changes: Changes = None, prepare: Callable[[], None] | None = None
 ) -> tuple[int, str]:
-    """Runs main.py in a process of its own; exit code (below 0: the signal that ended it) and output.
+    """Trains in a process of its own; exit code (below 0: the signal that ended it) and output.
 
     Args:
         stage: see :func:`run`.
         out_dir: see :func:`run`.
         changes: see :func:`run`.
-        prepare: called in the process before main.py; a function of a module, or a partial of one.
+        prepare: called in the process before it; a function of a module, or a partial of one.
     """
-    out_dir.mkdir(parents=True, exist_ok=True)
     output = out_dir / 'output.txt'
-    process = _context().Process(target=_child, args=(arguments(stage, out_dir, changes), output, prepare))
-    process.start()
-    return _exit_code(process), output.read_text()
+    output.unlink(missing_ok=True)
+    workers.serve('pytest')
+    work = partial(_train_prepared, arguments(stage, out_dir, changes)[1:], prepare)
+    worker = workers.start(work, log=output)
+    if not workers.wait([worker], seconds=120):
+        workers.stop([worker])
+        pytest.fail(f'it was still running after 120 s: {output.read_text()}')
+    assert worker.code is not None
+    return worker.code, output.read_text()
 
 
-def _context() -> multiprocessing.context.ForkServerContext:
-    """Processes that are forked from one which has imported everything and done nothing."""
-    context = multiprocessing.get_context('forkserver')
-    context.set_forkserver_preload(['graphgps_ext', 'pandas', 'pytest', 'torch.utils.tensorboard'])
-    return context
-
-
-def _exit_code(process: BaseProcess, seconds: float = 120) -> int:
-    process.join(seconds)
-    if process.exitcode is None:
-        process.kill()
-        process.join()
-        pytest.fail(f'main.py was still running after {seconds} s')
-    return process.exitcode
-
-
-def _child(argv: list[str], output: Path, prepare: Callable[[], None] | None) -> None:
-    descriptor = os.open(output, os.O_WRONLY | os.O_CREAT | os.O_TRUNC)
-    os.dup2(descriptor, 1)
-    os.dup2(descriptor, 2)
-    sys.argv = argv
+def _train_prepared(argv: list[str], prepare: Callable[[], None] | None) -> int | None:
     if prepare is not None:
         prepare()
-    runpy.run_path(str(MAIN), run_name='__main__')
+    return main(['train', *argv])
 
 
 def summary(run_dir: Path) -> dict[str, Any]:

@@ -1,13 +1,10 @@
-"""run/tune.py: what it searches, that it sees validation alone, and that a killed search goes on."""
+"""`graphgps-ext tune`: what it searches, that it sees validation alone, and that a killed search goes on."""
 
 from __future__ import annotations
 
-import importlib
 import json
-import sys
 from collections.abc import Callable
 from pathlib import Path
-from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -17,9 +14,13 @@ import runs
 import yaml
 from yacs.config import CfgNode
 
+from graphgps_ext.commands import main, tune
+from graphgps_ext.errors import UserError
 from graphgps_ext.loader.datasets import minesweeper_grid
+from graphgps_ext.search import study as of_search
+from graphgps_ext.search.space import Space, read_space
 
-# Run as a script it ignores these warnings, of a third party, as main.py does.
+# The command ignores these warnings, of a third party.
 pytestmark = pytest.mark.filterwarnings('ignore::FutureWarning')
 
 SPACE = {
@@ -35,14 +36,7 @@ UNIFORM = {'spex.strategy': 'uniform', 'spex.estimator': ''}
 
 
 @pytest.fixture
-def tune(monkeypatch: pytest.MonkeyPatch, graphgym_cfg: CfgNode) -> ModuleType:
-    """The script as a module."""
-    monkeypatch.syspath_prepend(str(runs.REPOSITORY / 'run'))
-    return importlib.import_module('tune')
-
-
-@pytest.fixture
-def search(tune: ModuleType, tmp_path: Path) -> Callable[..., optuna.Study]:
+def search(graphgym_cfg: CfgNode, tmp_path: Path) -> Callable[..., optuna.Study]:
     """Runs a search on the small grid and gives its study."""
 
     def run(
@@ -57,8 +51,8 @@ def search(tune: ModuleType, tmp_path: Path) -> Callable[..., optuna.Study]:
         study = tmp_path / f'{name}.db'
         before = ['--space', str(file), '--study', str(study), '--trials', str(trials), *options]
         words = runs.arguments('spexphormer', tmp_path, {**UNIFORM, **(changes or {})}, *before)
-        with runs.as_if_alone(words):
-            tune.main()
+        with runs.as_if_alone():
+            tune.main(words[1:])
         return optuna.load_study(study_name=name, storage=f'sqlite:///{study}')
 
     return run
@@ -68,15 +62,14 @@ def found(study: optuna.Study) -> list[tuple[dict[str, Any], float | None]]:
     return [(trial.params, trial.value) for trial in study.trials]
 
 
-def read(tune: ModuleType, tmp_path: Path, content: Any) -> Any:
+def read(tmp_path: Path, content: Any) -> Space:
     file = tmp_path / 'space.yaml'
     file.write_text(content if isinstance(content, str) else yaml.safe_dump(content))
-    return tune.read_space(file, {'a.x': 1, 'a.y': 2, 'b': 'c'})
+    return read_space(file, {'a.x': 1, 'a.y': 2, 'b': 'c'})
 
 
-def test_space_holds_choices_ranges_tied_keys_and_bundles(tune: ModuleType, tmp_path: Path) -> None:
+def test_space_holds_choices_ranges_tied_keys_and_bundles(tmp_path: Path) -> None:
     space = read(
-        tune,
         tmp_path,
         {'a.x, a.y': [[1, 2], True, 1], 'b': {'low': 1, 'high': 3}},
     )
@@ -86,7 +79,7 @@ def test_space_holds_choices_ranges_tied_keys_and_bundles(tune: ModuleType, tmp_
     assert space.settings({'a.x, a.y': '[1, 2]', 'b': 3}) == {'a.x': [1, 2], 'a.y': [1, 2], 'b': 3}
     assert [first.stored({'a.x': v, 'a.y': v}) for v in ([1, 2], 5)] == ['[1, 2]', None]
     assert [second.stored({'b': value}) for value in (1, 4)] == [1, None]
-    bundles = read(tune, tmp_path, {'any': [{'a.x': 1}, {'a.x': 2, 'b': 'd'}]})
+    bundles = read(tmp_path, {'any': [{'a.x': 1}, {'a.x': 2, 'b': 'd'}]})
     assert bundles.settings({'any': '{"a.x": 2, "b": "d"}'}) == {'a.x': 2, 'b': 'd'}
     assert bundles.stored({'a.x': 1, 'b': 'c'}) == {'any': '{"a.x": 1}'}
 
@@ -107,11 +100,9 @@ def test_space_holds_choices_ranges_tied_keys_and_bundles(tune: ModuleType, tmp_
         ('', 'needs entries "key: .choices."'),
     ],
 )
-def test_space_that_cannot_be_searched_is_refused(
-    tune: ModuleType, tmp_path: Path, content: Any, message: str
-) -> None:
+def test_space_that_cannot_be_searched_is_refused(tmp_path: Path, content: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        read(tune, tmp_path, content)
+        read(tmp_path, content)
 
 
 def test_first_trial_is_the_config_itself_and_all_stay_within_the_space(
@@ -150,16 +141,16 @@ def test_labels_of_test_nodes_do_not_matter(search: Callable[..., optuna.Study],
     assert test[0] != test[1]  # the labels did change
 
 
-def test_search_sees_nothing_of_a_run_but_its_validation_metric(tune: ModuleType, tmp_path: Path) -> None:
+def test_search_sees_nothing_of_a_run_but_its_validation_metric(tmp_path: Path) -> None:
     summary = {'metric': 'auc', 'val': {'auc': 0.7, 'accuracy': 0.1}}
     (tmp_path / 'summary.json').write_text(json.dumps(summary))
-    assert tune.validation(tmp_path) == 0.7
+    assert of_search.validation(tmp_path) == 0.7
 
 
 def test_interrupted_search_goes_on_where_it_stopped(
-    search: Callable[..., optuna.Study], tune: ModuleType, monkeypatch: pytest.MonkeyPatch
+    search: Callable[..., optuna.Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    run_once, started = tune.run_once, []
+    run_once, started = of_search.run_once, []
 
     def interrupted(*args: Any) -> None:
         started.append(args)
@@ -167,7 +158,7 @@ def test_interrupted_search_goes_on_where_it_stopped(
             raise KeyboardInterrupt
         run_once(*args)
 
-    monkeypatch.setattr(tune, 'run_once', interrupted)
+    monkeypatch.setattr(of_search, 'run_once', interrupted)
     with pytest.raises(KeyboardInterrupt):
         search(2)
     study = search(2)
@@ -185,9 +176,8 @@ def test_best_config_is_ready_to_run_and_gives_the_best_value(
     best = tmp_path / 'study' / 'best' / 'minesweeper-grid-spexphormer.yaml'
     assert best.read_text().startswith(f'# Best of 3 trials by validation ({study.best_value:.4f}, trial ')
     place = {'out_dir': tmp_path / 'again', 'accelerator': 'cpu', 'num_threads': 1, 'print': 'file'}
-    words = [str(runs.MAIN), '--cfg', str(best), *(str(w) for pair in place.items() for w in pair)]
-    with runs.as_if_alone(words):
-        sys.modules['main'].main()
+    with runs.as_if_alone():
+        main(['train', '--cfg', str(best), *(str(word) for pair in place.items() for word in pair)])
     again = runs.summary(tmp_path / 'again' / best.stem / '0')
     assert again['val']['auc'] == study.best_value
 
@@ -206,7 +196,7 @@ def test_settings_that_cannot_be_run_are_told_and_passed_over(
     errors = [trial.user_attrs['error'] for trial in study.trials if trial.value is None]
     assert errors and all('gt.dim_hidden needs to be a multiple of gt.n_heads' in error for error in errors)
     assert 'gt.dim_hidden needs to be a multiple' in capsys.readouterr().out
-    with pytest.raises(RuntimeError, match=r'no trial of .*hopeless.db came to its end'):
+    with pytest.raises(UserError, match=r'no trial of .*hopeless.db came to its end'):
         search(2, name='hopeless', space={'gt.n_heads': [5, 7]})
 
 
@@ -217,47 +207,53 @@ def test_study_of_something_else_is_refused(
     search: Callable[..., optuna.Study], kwargs: dict[str, Any], what: str
 ) -> None:
     search(1)
-    with pytest.raises(ValueError, match=rf'study.db is a study of another {what}: choose another .*--study'):
+    with pytest.raises(UserError, match=rf'study.db is a study of another {what}: choose another .*--study'):
         search(2, **kwargs)
 
 
-def test_poor_trial_is_pruned(search: Callable[..., optuna.Study], tune: ModuleType) -> None:
+def test_poor_trial_is_pruned(search: Callable[..., optuna.Study]) -> None:
     study = optuna.create_study(
         direction='maximize', pruner=optuna.pruners.MedianPruner(n_startup_trials=1, n_warmup_steps=0)
     )
     study.add_trial(optuna.trial.create_trial(value=0.9, intermediate_values={0: 0.9, 1: 0.9, 2: 0.9}))
 
-    pruning = tune.Pruning(study.ask(), every=2)
-    trainer = SimpleNamespace(current_epoch=0, callback_metrics={})
-    pruning.on_train_epoch_start(trainer, None)  # nothing is known before the first epoch
-    trainer.current_epoch, trainer.callback_metrics = 1, {tune.SELECTION: tune.torch.tensor(0.95)}
-    pruning.on_train_epoch_start(trainer, None)
-    trainer.current_epoch, trainer.callback_metrics = 2, {tune.SELECTION: tune.torch.tensor(0.2)}
-    pruning.on_train_epoch_start(trainer, None)  # the best so far counts: evaluations are noisy
-    assert list(study.trials[-1].intermediate_values) == [2]  # every second epoch
-    poor = tune.Pruning(study.ask(), every=2)
-    trainer.current_epoch = 1
-    poor.on_train_epoch_start(trainer, None)  # not yet
-    trainer.current_epoch = 2
+    good = of_search.pruning(study.ask(), epochs=40)  # every second epoch
+    good(0, 0.95)
+    good(1, 0.95)
+    good(2, 0.95)
+    assert list(study.trials[-1].intermediate_values) == [2]
+    poor = of_search.pruning(study.ask(), epochs=40)
+    poor(0, 0.2)  # not yet
     with pytest.raises(optuna.TrialPruned):
-        poor.on_train_epoch_start(trainer, None)
+        poor(1, 0.2)
+    unknown = of_search.pruning(study.ask(), epochs=40)
+    unknown(1, float('-inf'))  # no epoch may be chosen yet
+    late = of_search.pruning(study.ask(), epochs=2)
+    late(1, 0.2)  # there is nothing left to save
+    assert [trial.intermediate_values for trial in study.trials[-2:]] == [{}, {}]
 
 
 def test_search_goes_on_after_a_pruned_trial(
-    search: Callable[..., optuna.Study], tune: ModuleType, monkeypatch: pytest.MonkeyPatch
+    search: Callable[..., optuna.Study], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def prune(self: Any, trainer: Any, pl_module: Any) -> None:
-        if self.trial.number == 1 and trainer.current_epoch == 2:
-            raise optuna.TrialPruned
+    def prunes_the_second(trial: optuna.Trial, epochs: int) -> Callable[[int, float], None]:
+        def look(epoch: int, best: float) -> None:
+            told.append((trial.number, epoch, best))
+            if trial.number == 1 and epoch == 1:
+                raise optuna.TrialPruned
 
-    monkeypatch.setattr(tune.Pruning, 'on_train_epoch_start', prune)
+        return look
+
+    told: list[tuple[int, int, float]] = []
+    monkeypatch.setattr(of_search, 'pruning', prunes_the_second)
     states = [trial.state.name for trial in search(3).trials]
     assert states == ['COMPLETE', 'PRUNED', 'COMPLETE']
+    assert [number for number, epoch, _ in told if epoch == 1] == [0, 1, 2]
+    best = [value for number, _, value in told if number == 0]
+    assert best == sorted(best)
 
 
-def test_study_needs_the_name_of_a_file(
-    search: Callable[..., optuna.Study], tune: ModuleType, tmp_path: Path
-) -> None:
+def test_study_needs_the_name_of_a_file(search: Callable[..., optuna.Study], tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r'--study needs a file name that ends in .db, got .*study$'):
         search(1, '--study', str(tmp_path / 'study'))
 
@@ -291,28 +287,25 @@ def test_keys_of_stage_1_need_its_config(search: Callable[..., optuna.Study]) ->
         search(1, space={'estimator.gt.dim_hidden': [4]})
 
 
-def test_jobs_are_processes_of_the_same_command(
-    search: Callable[..., optuna.Study], tune: ModuleType, monkeypatch: pytest.MonkeyPatch
+def test_jobs_are_processes_that_share_the_study(
+    search: Callable[..., optuna.Study], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    search(1)
-    commands = []
+    study = search(3, '--jobs', '2')
+    complete = [trial for trial in study.trials if trial.value is not None]
+    assert len(complete) >= 3  # a job may begin one more before it sees the last of another
+    assert f'best validation {study.best_value:.4f}' in capsys.readouterr().out
 
-    class Process:
-        def __init__(self, words: list[str]) -> None:
-            commands.append(words)
 
-        def wait(self) -> int:
-            return len(commands) - 2
-
-    monkeypatch.setattr(tune.subprocess, 'Popen', Process)
-    search(1, '--jobs', '2')
-    for job, command in enumerate(commands, 1):
-        end = command.index('--job')
-        assert command[end - 2 : end + 2] == ['--jobs', '1', '--job', str(job)]
-        assert command[end + 2] == 'out_dir' and '--trials' in command[:end]
-    commands.append([])
-    with pytest.raises(RuntimeError, match='2 of 2 processes failed'):
+def test_job_that_fails_fails_the_search(
+    search: Callable[..., optuna.Study], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tune, 'run_job', failing_job)
+    with pytest.raises(UserError, match='1 of 2 processes failed'):
         search(1, '--jobs', '2')
+
+
+def failing_job(number: int, trials: int, options: dict[str, Any]) -> int:
+    return number == 2
 
 
 def test_pairs_of_numbers_that_make_no_sense_are_refused(search: Callable[..., optuna.Study]) -> None:

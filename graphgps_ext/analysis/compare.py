@@ -8,8 +8,10 @@ from typing import Any
 import pandas as pd
 
 from graphgps_ext.analysis.distances import BASELINES, network_distance
-from graphgps_ext.analysis.edge_types import EXPANDER, edge_types
+from graphgps_ext.analysis.edge_types import edge_types
 from graphgps_ext.analysis.runs import Run, networks
+from graphgps_ext.errors import DataError
+from graphgps_ext.graph import EXPANDER
 
 ALL_EDGES, NO_EXPANDER_EDGES = 'all', 'without expander edges'
 
@@ -53,7 +55,7 @@ def compare_widths(
         groups = networks([run for run in runs if run.expander == expander])
         of_width = {group[0].width: group for group in groups.values()}
         if reference not in of_width:
-            raise ValueError(
+            raise DataError(
                 f'there is no network of the reference width {reference} {"with" if expander else "without"} '
                 f'expander, only of width {", ".join(map(str, sorted(of_width)))} (--widths, --reference)'
             )
@@ -75,7 +77,7 @@ def compare_widths(
 def _refuse_other_runs(group: list[Run], reference: list[Run]) -> None:
     ours, theirs = ([run.name for run in runs] for runs in (group, reference))
     if ours != theirs:
-        raise ValueError(
+        raise DataError(
             f'{group[0].network} has the runs (seeds) {"; ".join(ours)}, but {reference[0].network} has '
             f'{"; ".join(theirs)}: train the missing ones (--widths, --seeds)'
         )

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from graphgps_ext.analysis.kernels import coverage_rows, entropy_rows
-from graphgps_ext.analysis.stream import Summary, row_blocks
+from graphgps_ext.analysis.stream import RowBlock, node_values, over_nodes
 from graphgps_ext.scores import AttentionScores
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75)
@@ -40,31 +42,26 @@ def entropy(
     Returns:
         A row per layer and measure: layer, measure, then over nodes: nodes, mean, std, q10, median, q90.
     """
-    most = largest_degree(scores)
+    options: Any = {'drop_types': drop_types, 'block_edges': block_edges}
     rows = []
     for layer, weights in enumerate(scores.layers):
-        absolute, relative = Summary(math.log(most)), Summary(1.0)
-        inverse, perplexity, share = Summary(most), Summary(most), Summary(1.0)
-        for block in row_blocks(scores.graph, [weights], drop_types=drop_types, block_edges=block_edges):
-            found = block.per_row(entropy_rows, block.weights[0], width=(2,))
-            value, squares = found[:, 0], found[:, 1]
-            degree = block.degree.astype(float)
-            absolute.add(value)
-            several = degree > 1
-            relative.add(value[several] / np.log(degree[several]))
-            perplexity.add(np.exp(value))
-            some = degree > 0
-            share.add(np.exp(value[some]) / degree[some])
-            inverse.add(1 / squares[some])
-        summaries = {
-            'entropy': absolute,
-            'relative_entropy': relative,
-            'perplexity': perplexity,
-            'inverse_simpson': inverse,
-            'relative_perplexity': share,
+        values, degree = node_values(scores.graph, [weights], _entropy_of, (2,), **options)
+        some = degree > 0
+        found, squares, degrees = values[some, 0], values[some, 1], degree[some]
+        several = degrees > 1
+        measures = {
+            'entropy': found,
+            'relative_entropy': found[several] / np.log(degrees[several]),
+            'perplexity': np.exp(found),
+            'inverse_simpson': 1 / squares,
+            'relative_perplexity': np.exp(found) / degrees,
         }
-        rows += [{'layer': layer, 'measure': name, **s.columns()} for name, s in summaries.items()]
+        rows += [{'layer': layer, 'measure': name, **over_nodes(m)} for name, m in measures.items()]
     return pd.DataFrame(rows)
+
+
+def _entropy_of(block: RowBlock) -> NDArray[np.float64]:
+    return block.per_row(entropy_rows, block.weights[0], width=(2,))
 
 
 def powers_of_two(most: int) -> list[int]:
@@ -106,31 +103,27 @@ def topk_coverage(
             f'counts need to be at least 1 and shares in (0, 1], got {counts} and {list(shares)}'
         )
     kinds = [('count', k) for k in counts] + [('share', share) for share in shares]
+    width, ks = (len(kinds),), (np.array(counts, np.int64), np.array(shares, float))
+
+    def covered(block: RowBlock) -> NDArray[np.float64]:
+        return block.per_row(coverage_rows, block.weights[0], *ks, width=width)
+
+    options: Any = {'drop_types': drop_types, 'block_edges': block_edges}
     rows = []
     for layer, weights in enumerate(scores.layers):
-        of_all = [Summary(1.0) for _ in kinds]
-        above, covered = [Summary(1.0) for _ in kinds], [Summary(1.0) for _ in kinds]
-        for block in row_blocks(scores.graph, [weights], drop_types=drop_types, block_edges=block_edges):
-            ks = (np.array(counts, np.int64), np.array(shares, float))
-            mass = block.per_row(coverage_rows, block.weights[0], *ks, width=(len(kinds),))
-            degree = block.degree
-            for i, (kind, k) in enumerate(kinds):
-                of_all[i].add(mass[:, i])
-                limit = k if kind == 'count' else np.maximum(np.ceil(np.round(k * degree, 9)), 1)
-                more = mass[degree > limit, i]
-                above[i].add(more)
-                covered[i].add((more >= _COVERED).astype(float))
+        mass, degree = node_values(scores.graph, [weights], covered, width, **options)
         for i, (kind, k) in enumerate(kinds):
-            rest = above[i].columns()
+            limit = k if kind == 'count' else np.maximum(np.ceil(np.round(k * degree, 9)), 1)
+            above = mass[degree > limit, i]
             rows.append(
                 {
                     'layer': layer,
                     'kind': kind,
                     'k': k,
-                    **of_all[i].columns(),
-                    'nodes_above': rest['nodes'],
-                    'mean_above': rest['mean'],
-                    'covered_above': covered[i].columns()['mean'],
+                    **over_nodes(mass[:, i]),
+                    'nodes_above': above.size,
+                    'mean_above': above.mean() if above.size else math.nan,
+                    'covered_above': (above >= _COVERED).mean() if above.size else math.nan,
                 }
             )
     return pd.DataFrame(rows)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
 from functools import partial
 from itertools import combinations
@@ -12,19 +11,14 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from graphgps_ext.analysis.kernels import distance_rows, exponential_weights, spearman_rows
-from graphgps_ext.analysis.stream import Summary, Weights, row_blocks
-from graphgps_ext.ops.neighbors import InNeighbors
+from graphgps_ext.analysis.stream import RowBlock, Weights, node_values, over_nodes
+from graphgps_ext.errors import DataError
+from graphgps_ext.graph import InNeighbors
 from graphgps_ext.sampling.random import stream_key
 from graphgps_ext.scores import AttentionScores
 
 BASELINES = ('uniform', 'random')
-# With the least and the largest value possible.
-_MEASURES = {
-    'energy': (0.0, math.sqrt(2.0)),
-    'squared': (0.0, 2.0),
-    'total_variation': (0.0, 1.0),
-    'spearman': (-1.0, 1.0),
-}
+_MEASURES = ('energy', 'squared', 'total_variation', 'spearman')
 
 
 def uniform_weights() -> Weights:
@@ -74,13 +68,13 @@ def distances(
     Returns:
         A row per measure: measure, then over nodes: nodes, mean, std, q10, median, q90.
     """
-    summaries = {name: Summary(high, low) for name, (low, high) in _MEASURES.items()}
-    for block in row_blocks(graph, [p, q], drop_types=drop_types, block_edges=block_edges):
+
+    def measured(block: RowBlock) -> NDArray[np.float64]:
         found = block.per_row(distance_rows, *block.weights, width=(3,))
-        for i, name in enumerate(('energy', 'squared', 'total_variation')):
-            summaries[name].add(found[:, i])
-        summaries['spearman'].add(block.per_row(spearman_rows, *block.weights))
-    return pd.DataFrame([{'measure': name, **s.columns()} for name, s in summaries.items()])
+        return np.column_stack([found, block.per_row(spearman_rows, *block.weights)])
+
+    values, _ = node_values(graph, [p, q], measured, (4,), drop_types=drop_types, block_edges=block_edges)
+    return pd.DataFrame([{'measure': name, **over_nodes(values[:, i])} for i, name in enumerate(_MEASURES)])
 
 
 def network_distance(
@@ -125,14 +119,14 @@ def _pairs(
         return
     ours, theirs = scores.manifest, reference.manifest
     if ours.graph_fingerprint != theirs.graph_fingerprint:
-        raise ValueError(
+        raise DataError(
             f'two networks can be compared on the same edges only: one has {ours.num_edges} attention edges '
             f'of {ours.dataset}, expander degree {ours.expander_degree}, seed {ours.expander_seed}; the '
             f'other {theirs.num_edges} of {theirs.dataset}, expander degree {theirs.expander_degree}, seed '
             f'{theirs.expander_seed} (keys dataset.name, prep.exp, prep.exp_deg, prep.exp_seed)'
         )
     if len(scores.layers) != len(reference.layers):
-        raise ValueError(
+        raise DataError(
             f'two networks need the same number of layers to be compared, got {len(scores.layers)} and '
             f'{len(reference.layers)} (key gt.layers)'
         )
@@ -156,7 +150,7 @@ def layer_agreement(
         ValueError: if there is one layer only.
     """
     if len(scores.layers) < 2:
-        raise ValueError(
+        raise DataError(
             f'layers can be compared with each other from 2 on, got {len(scores.layers)} (key gt.layers)'
         )
     frames = []

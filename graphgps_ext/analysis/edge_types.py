@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
+import numpy as np
 import pandas as pd
+from numpy.typing import NDArray
 
 from graphgps_ext.analysis.kernels import type_rows
-from graphgps_ext.analysis.stream import BLOCK_EDGES, Summary, row_blocks
+from graphgps_ext.analysis.stream import BLOCK_EDGES, RowBlock, node_values, over_nodes
+from graphgps_ext.graph import EXPANDER, FROM_VIRTUAL, GRAPH, SELF_LOOP, TO_VIRTUAL
 from graphgps_ext.scores import AttentionScores
 
-TYPE_NAMES = ('graph', 'expander', 'self-loop', 'node→virtual', 'virtual→node')
-EXPANDER = 1
+TYPE_NAMES = {
+    GRAPH: 'graph',
+    EXPANDER: 'expander',
+    SELF_LOOP: 'self-loop',
+    TO_VIRTUAL: 'node→virtual',
+    FROM_VIRTUAL: 'virtual→node',
+}
 
 
 def edge_types(scores: AttentionScores) -> list[int]:
@@ -24,7 +33,7 @@ def edge_types(scores: AttentionScores) -> list[int]:
 
 def type_name(edge_type: int) -> str:
     """In words; types of somebody else's are numbered."""
-    return TYPE_NAMES[edge_type] if edge_type < len(TYPE_NAMES) else f'type {edge_type}'
+    return TYPE_NAMES.get(edge_type, f'type {edge_type}')
 
 
 def mass_by_edge_type(
@@ -45,17 +54,18 @@ def mass_by_edge_type(
         std, q10, median, q90; edge_share; ratio.
     """
     present = [t for t in edge_types(scores) if t not in drop_types]
+    width = (2, len(present))
+
+    def by_type(block: RowBlock) -> NDArray[np.float64]:
+        of_all = (2, max(present, default=0) + 1)
+        return block.per_row(type_rows, block.edge_type, block.weights[0], width=of_all)[:, :, present]
+
+    options: Any = {'drop_types': drop_types, 'block_edges': block_edges}
     rows = []
     for layer, weights in enumerate(scores.layers):
-        mass, share = {t: Summary(1.0) for t in present}, {t: Summary(1.0) for t in present}
-        for block in row_blocks(scores.graph, [weights], drop_types=drop_types, block_edges=block_edges):
-            width = (2, max(present, default=0) + 1)
-            found = block.per_row(type_rows, block.edge_type, block.weights[0], width=width)
-            for t in present:
-                mass[t].add(found[:, 0, t])
-                share[t].add(found[:, 1, t])
-        for t in present:
-            columns, uniform = mass[t].columns(), share[t].mean
+        values, _ = node_values(scores.graph, [weights], by_type, width, **options)
+        for i, t in enumerate(present):
+            columns, uniform = over_nodes(values[:, 0, i]), over_nodes(values[:, 1, i])['mean']
             ratio = columns['mean'] / uniform if uniform > 0 else float('nan')
             names: dict[str, object] = {'layer': layer, 'edge_type': t, 'name': type_name(t)}
             rows.append(names | columns | {'edge_share': uniform, 'ratio': ratio})

@@ -11,7 +11,8 @@ import torch
 
 from graphgps_ext.analysis.concentration import largest_degree, powers_of_two
 from graphgps_ext.analysis.kernels import kept_rows
-from graphgps_ext.analysis.stream import BLOCK_EDGES, Summary, row_blocks
+from graphgps_ext.analysis.stream import BLOCK_EDGES, node_values, over_nodes
+from graphgps_ext.ops.numba_threads import row_ranges
 from graphgps_ext.sampling import sample_neighbors
 from graphgps_ext.sampling.random import stream_key
 from graphgps_ext.scores import AttentionScores
@@ -44,7 +45,7 @@ def kept_mass(
     ks = _degrees(scores, degrees)
     return pd.DataFrame(
         [
-            {'layer': layer, 'degree': k, **summary.columns()}
+            {'layer': layer, 'degree': k, **summary}
             for layer in range(len(scores.layers))
             for k, summary in zip(ks, _kept(scores, layer, ks, block_edges), strict=True)
         ]
@@ -59,14 +60,19 @@ def _degrees(scores: AttentionScores, degrees: Sequence[int] | None) -> list[int
     return sorted({*degrees})
 
 
-def _kept(scores: AttentionScores, layer: int, degrees: list[int], block_edges: int | None) -> list[Summary]:
-    summaries = [Summary(1.0) for _ in degrees]
-    for block in row_blocks(scores.graph, [scores.layers[layer]], block_edges=block_edges):
-        ks = np.array(degrees, np.int64)
-        found = block.per_row(kept_rows, block.weights[0], ks, width=(len(degrees),))
-        for i, summary in enumerate(summaries):
-            summary.add(found[:, i])
-    return summaries
+def _kept(
+    scores: AttentionScores, layer: int, degrees: list[int], block_edges: int | None
+) -> list[dict[str, float]]:
+    """Summary over nodes of what each K keeps."""
+    ks, width = np.array(degrees, np.int64), (len(degrees),)
+    values, _ = node_values(
+        scores.graph,
+        [scores.layers[layer]],
+        lambda block: block.per_row(kept_rows, block.weights[0], ks, width=width),
+        width,
+        block_edges=block_edges,
+    )
+    return [over_nodes(column) for column in values.T]
 
 
 def sampled_kept_mass(
@@ -132,14 +138,9 @@ def _sampled(
 
 
 def _node_blocks(scores: AttentionScores, degree: int, block_edges: int) -> Iterator[torch.Tensor]:
-    """Consecutive nodes with at most about `block_edges` in-edges and slots of the table."""
-    indptr = scores.graph.indptr.numpy()
-    first, num_nodes = 0, scores.graph.num_nodes
-    while first < num_nodes:
-        last = int(np.searchsorted(indptr, indptr[first] + block_edges, side='right')) - 1
-        last = min(max(last, first + 1), num_nodes, first + max(1, block_edges // degree))
-        yield torch.arange(first, last)
-        first = last
+    """Consecutive nodes with about `block_edges` in-edges and slots of the table."""
+    offsets = scores.graph.indptr.numpy() + degree * np.arange(scores.graph.num_nodes + 1)
+    return (torch.arange(*rows) for rows in row_ranges(offsets, block_edges))
 
 
 def suggest_degrees(
@@ -176,7 +177,7 @@ def suggest_degrees(
         low, high = 0, largest_degree(scores)  # `high` keeps everything
         while high - low > 1:
             middle = (low + high) // 2
-            if _kept(scores, layer, [middle], block_edges)[0].mean >= share - ROUNDING:
+            if _kept(scores, layer, [middle], block_edges)[0]['mean'] >= share - ROUNDING:
                 high = middle
             else:
                 low = middle
@@ -191,7 +192,7 @@ def suggest_degrees(
             mean, error = sample(k)
         while k > 1 and (below := sample(k - 1))[0] >= share - ROUNDING:
             k, (mean, error) = k - 1, below
-        predicted = _kept(scores, layer, [k], block_edges)[0].mean
+        predicted = _kept(scores, layer, [k], block_edges)[0]['mean']
         row = {'layer': layer, 'degree': k, 'sampled': mean, 'error': error}
         rows.append({**row, 'rate_equation': predicted, 'rate_degree': by_rate})
     return pd.DataFrame(rows)

@@ -18,6 +18,7 @@ from graphgps_ext.analysis.compare import ALL_EDGES
 from graphgps_ext.analysis.measure import Measures
 from graphgps_ext.analysis.spread import over_runs
 from graphgps_ext.analysis.summarize import select
+from graphgps_ext.errors import OtherResultsError
 from graphgps_ext.files import new_folder
 
 _DPI = 150
@@ -106,17 +107,15 @@ def _wide(rows: pd.DataFrame, names: list[str], across: str) -> pd.DataFrame:
 
 
 def markdown_table(table: pd.DataFrame) -> str:
-    """A Markdown table of the cells as text, `|` escaped."""
-    lines = [list(map(str, table.columns)), ['---'] * table.shape[1]]
-    lines += [[_cell(value) for value in row] for row in table.itertuples(index=False)]
-    rows = [' | '.join(cell.replace('|', r'\|') for cell in line) for line in lines]
-    return ''.join(f'| {row} |\n' for row in rows)
+    """A Markdown table; floats with four digits, `|` escaped."""
+    cells = table.map(_cell)
+    return cells.to_markdown(index=False, disable_numparse=True) + '\n'
 
 
 def _cell(value: object) -> str:
     if isinstance(value, float):
         return '–' if math.isnan(value) else f'{value:.4g}'
-    return str(value)
+    return str(value).replace('|', r'\|')
 
 
 def write_report(
@@ -141,7 +140,7 @@ def write_report(
     """
     folder = Path(folder)
     if folder.exists() and any(folder.iterdir()) and not (folder / 'report.md').is_file():
-        raise FileExistsError(f'{folder} holds something else than an earlier report: choose another --out')
+        raise OtherResultsError(f'{folder} holds something else than an earlier report: choose another --out')
     folder.parent.mkdir(parents=True, exist_ok=True)
     with new_folder(folder) as partial:
         lines = ['# What the attention looks at', '', *[f'{note}  ' for note in notes], '', FORMULAS, '']

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from graphgps_ext.errors import DataError, MissingFileError
 from graphgps_ext.scores import MANIFEST, AttentionScores, Manifest, load, read_manifest
 
 
@@ -53,7 +54,7 @@ def find_runs(folder: str | Path) -> list[Run]:
     files = sorted(file for file in folder.rglob(MANIFEST) if not _is_hidden(file.relative_to(folder)))
     if not files:
         what = 'is no folder' if not folder.is_dir() else 'has no attention scores below it'
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'{folder} {what} (a run of stage 1 writes <out_dir>/<config name>/<run id>/scores/{MANIFEST}): '
             f'run stage 1 first, python run/main.py --cfg configs/Spexphormer/<data set>-estimator.yaml'
         )
@@ -68,7 +69,7 @@ def find_runs(folder: str | Path) -> list[Run]:
     runs.sort(key=lambda r: (not r.expander, r.width, r.manifest.seed, r.manifest.split))
     for one, other in itertools.pairwise(runs):
         if (one.network, one.name) == (other.network, other.name):
-            raise ValueError(
+            raise DataError(
                 f'two runs are the same network, {one.network}, with the same seed and split: {one.path} and '
                 f'{other.path}; analyse the folder of one of them'
             )
@@ -87,7 +88,7 @@ def _refuse_mixture(folder: Path, found: Sequence[tuple[Manifest, Path]]) -> Non
             values.setdefault(getattr(manifest, name), path)
         if len(values) > 1:
             listing = ''.join(f'\n  {name} {value}: {path}' for value, path in values.items())
-            raise ValueError(f'the runs below {folder} do not belong together:{listing}')
+            raise DataError(f'the runs below {folder} do not belong together:{listing}')
 
 
 def networks(runs: Sequence[Run]) -> dict[str, list[Run]]:

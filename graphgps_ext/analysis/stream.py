@@ -1,4 +1,4 @@
-"""Rows of an attention graph in blocks of bounded size, and summaries over nodes in fixed memory."""
+"""Rows of an attention graph in blocks of bounded size, and summaries over nodes."""
 
 from __future__ import annotations
 
@@ -7,16 +7,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
 from graphgps_ext.analysis.kernels import normalize_rows
-from graphgps_ext.ops.neighbors import InNeighbors
-from graphgps_ext.ops.numba_threads import run_chunks
+from graphgps_ext.graph import InNeighbors
+from graphgps_ext.ops.numba_threads import row_chunks, row_ranges, run_chunks
 
 BLOCK_EDGES = 1 << 21  # a block of two layers and its copies take about 100 MB
-_BINS = 4096
 _NUM_TYPES = 128  # what int8 holds
 
 # [E] weights of one layer, or a function that makes those of the edges start:stop.
@@ -47,10 +45,8 @@ class RowBlock:
     def per_row(self, kernel: Callable[..., None], *arrays: Any, width: tuple[int, ...] = ()) -> NDArray[Any]:
         """`out` [n, *width] float64 of a function of :mod:`.kernels`, on torch's threads."""
         out = np.empty((self.indptr.size - 1, *width))
-        num_chunks = max(1, min(4 * torch.get_num_threads(), self.edge_type.size // 65_536))
-        inner = np.searchsorted(self.indptr, np.linspace(0, self.indptr[-1], num_chunks + 1)[1:-1])
-        bounds = [0, *inner.tolist(), out.shape[0]]
-        run_chunks(lambda c: kernel(self.indptr, *arrays, bounds[c], bounds[c + 1], out), num_chunks)
+        bounds = row_chunks(self.indptr)
+        run_chunks(lambda c: kernel(self.indptr, *arrays, bounds[c], bounds[c + 1], out), len(bounds) - 1)
         return out
 
 
@@ -81,64 +77,56 @@ def row_blocks(
             raise ValueError(f'drop_types needs edge types from 0 to {_NUM_TYPES - 1}, got {edge_type}')
         keep[edge_type] = False
     indptr, types = graph.indptr.numpy(), graph.edge_type.numpy()
-    first, num_rows = 0, graph.num_nodes
-    while first < num_rows:
-        last = int(np.searchsorted(indptr, indptr[first] + block_edges, side='right')) - 1
-        last = min(max(last, first + 1), num_rows)
+    for first, last in row_ranges(indptr, block_edges):
         start, stop = int(indptr[first]), int(indptr[last])
         weights = np.empty((len(vectors), stop - start))
         for row, vector in zip(weights, vectors, strict=True):
             row[:] = vector[start:stop].numpy() if isinstance(vector, Tensor) else vector(start, stop)
         arrays = normalize_rows(indptr[first : last + 1] - start, types[start:stop], keep, weights)
         yield RowBlock(first, *arrays)
-        first = last
 
 
-class Summary:
-    """Mean, standard deviation and quantiles over nodes of values that arrive in blocks.
+def node_values(
+    graph: InNeighbors,
+    vectors: Sequence[Weights],
+    measure: Callable[[RowBlock], NDArray[Any]],
+    width: tuple[int, ...] = (),
+    *,
+    drop_types: Sequence[int] = (),
+    block_edges: int | None = None,
+) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+    """What `measure` finds for every node, and the number of in-edges that it looked at.
 
-    Quantiles are read from a histogram of 4096 equal bins, so they are exact to range/4096.
+    The edges pass in blocks; what stays is some float64 numbers for each node, of one layer at a time: up to
+    21 of them, 0.4 GB, on 2.4 million nodes with 197 million edges, whose scores take 0.8 GB for each layer.
 
     Args:
-        high: the largest value possible; the smallest is `low`.
-        low: see `high`.
+        graph: see :func:`row_blocks`.
+        vectors: see :func:`row_blocks`.
+        measure: from a block of n rows to [n, *width].
+        width: of the values of a node.
+        drop_types: see :func:`row_blocks`.
+        block_edges: see :func:`row_blocks`.
+
+    Returns:
+        values [N, *width] and degree [N].
     """
+    values, degree = np.empty((graph.num_nodes, *width)), np.empty(graph.num_nodes, np.int64)
+    for block in row_blocks(graph, vectors, drop_types=drop_types, block_edges=block_edges):
+        rows = slice(block.first, block.first + block.degree.size)
+        values[rows], degree[rows] = measure(block), block.degree
+    return values, degree
 
-    def __init__(self, high: float, low: float = 0.0) -> None:
-        self.low, self.high = low, max(high, low + 1e-12)
-        self.count = 0
-        self.mean = self.squares = 0.0  # squares: Σ (value − mean)²
-        self.bins = np.zeros(_BINS, np.int64)
 
-    def add(self, values: NDArray[Any]) -> None:
-        """Count the values [n] that are not NaN."""
-        values = values[~np.isnan(values)]
-        if not values.size:
-            return
-        # Chan, Golub and LeVeque (1979): a running mean loses no digits to a large sum of squares.
-        mean, count = float(values.mean()), self.count + values.size
-        step = mean - self.mean
-        self.squares += float(((values - mean) ** 2).sum()) + step**2 * self.count * values.size / count
-        self.mean += step * values.size / count
-        self.count = count
-        place = ((values - self.low) * (_BINS / (self.high - self.low))).astype(np.int64)
-        self.bins += np.bincount(place.clip(0, _BINS - 1), minlength=_BINS)
+def over_nodes(values: NDArray[Any]) -> dict[str, float]:
+    """nodes, mean, std (population) and the quantiles q10, median and q90 of the values [n] that are not NaN.
 
-    def quantile(self, share: float) -> float:
-        """The middle of the bin that holds the quantile; NaN without values."""
-        if not self.count:
-            return float('nan')
-        place = int(np.searchsorted(np.cumsum(self.bins), share * self.count))
-        return self.low + (place + 0.5) * (self.high - self.low) / _BINS
-
-    def columns(self) -> dict[str, float]:
-        """nodes, mean, std (over nodes, population), and the quantiles q10, median and q90."""
-        found = self.count > 0
-        return {
-            'nodes': self.count,
-            'mean': self.mean if found else float('nan'),
-            'std': (self.squares / self.count) ** 0.5 if found else float('nan'),
-            'q10': self.quantile(0.1),
-            'median': self.quantile(0.5),
-            'q90': self.quantile(0.9),
-        }
+    A quantile is the value of a node, the first that so large a share of nodes does not exceed; without
+    values all is NaN.
+    """
+    values = values[~np.isnan(values)]
+    if not values.size:
+        return {'nodes': 0} | dict.fromkeys(('mean', 'std', 'q10', 'median', 'q90'), float('nan'))
+    low, median, high = np.quantile(values, (0.1, 0.5, 0.9), method='inverted_cdf').tolist()
+    moments = {'mean': float(values.mean()), 'std': float(values.std())}
+    return {'nodes': values.size, **moments, 'q10': low, 'median': median, 'q90': high}

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 
-from graphgps_ext.benchmark.errors import BenchmarkError
 from graphgps_ext.benchmark.execute import TIMING
 from graphgps_ext.benchmark.names import Name, name_of_result
 from graphgps_ext.benchmark.plan import RECORD
-from graphgps_ext.train.results import SPLITS, config_hash, flatten
+from graphgps_ext.config.tree import flatten, read_yaml
+from graphgps_ext.errors import DataError, MissingFileError
+from graphgps_ext.files import written
+from graphgps_ext.train.results import SPLITS, config_hash
 
 KEY = ['dataset', 'model', 'split', 'seed']
 NEEDED = [*KEY, 'metric', 'test']
@@ -66,7 +66,8 @@ def collect(places: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
     Of rows with equal data set, model, split and seed that of the last place stays.
 
     Raises:
-        BenchmarkError: if a place is not there or a CSV lacks columns without which it says nothing.
+        MissingFileError: if a place is not there.
+        DataError: if a CSV lacks columns without which it says nothing.
     """
     frames, notes = [], []
     for place in places:
@@ -75,7 +76,7 @@ def collect(places: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
         elif place.is_file():
             frame, told = read_csv(place)
         else:
-            raise BenchmarkError(f'there is no folder or CSV file {place}')
+            raise MissingFileError(f'there is no folder or CSV file {place}')
         frames.append(frame)
         notes += told
     frames = [frame for frame in frames if len(frame)]
@@ -105,7 +106,7 @@ def _of_folder(folder: Path) -> tuple[pd.DataFrame, list[str]]:
             continue
         try:
             rows.append(row_of(run_dir))
-        except (ValueError, KeyError, OSError, yaml.YAMLError) as error:
+        except (ValueError, KeyError, OSError) as error:
             notes.append(f'{run_dir} cannot be read and is left out ({type(error).__name__}: {error})')
     if unfinished:
         notes.append(f'unfinished and left out: {unfinished} in {folder}')
@@ -115,7 +116,7 @@ def _of_folder(folder: Path) -> tuple[pd.DataFrame, list[str]]:
 def row_of(run_dir: Path) -> dict[str, Any]:
     """The row of a finished run."""
     summary = json.loads((run_dir / 'summary.json').read_text(encoding='utf-8'))
-    flat = flatten(yaml.safe_load((run_dir / 'config.yaml').read_text(encoding='utf-8')))
+    flat = dict(flatten(read_yaml(run_dir / 'config.yaml')))
     fixed = flat['dataset.split_mode'] == 'standard'
     name, file = _named(run_dir, flat['dataset.name'])
     metric = summary['metric']
@@ -163,21 +164,21 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
     """The rows of a `results.csv`, and a note about columns which that of an older version lacks.
 
     Raises:
-        BenchmarkError: if it is no such table.
+        DataError: if it is no such table.
     """
     try:
         frame = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, 'string'))
     except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
-        raise BenchmarkError(f'{path} is no table ({error}); nothing was changed') from None
+        raise DataError(f'{path} is no table ({error}); nothing was changed') from None
     if lacking := [column for column in NEEDED if column not in frame]:
-        raise BenchmarkError(
+        raise DataError(
             f'{path} cannot be used: it lacks the columns {", ".join(lacking)}. Add them, or move the file '
             f'away; nothing was changed'
         )
     try:
         rows = tidy(frame)
     except (ValueError, TypeError) as error:
-        raise BenchmarkError(f'{path} has a value of the wrong kind ({error}); nothing was changed') from None
+        raise DataError(f'{path} has a value of the wrong kind ({error}); nothing was changed') from None
     missing = [column for column in COLUMNS if column not in frame]
     notes = [f'{path} is of an older version, without {", ".join(missing)}: left empty'] if missing else []
     return rows, notes
@@ -194,10 +195,8 @@ def tidy(frame: pd.DataFrame) -> pd.DataFrame:
 
 def write_csv(frame: pd.DataFrame, path: Path) -> None:
     """Writes the table whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    frame.to_csv(temporary, index=False)
-    os.replace(temporary, path)
+    with written(path) as temporary:
+        frame.to_csv(temporary, index=False)
 
 
 def write_parquet(frame: pd.DataFrame, path: Path) -> str | None:
@@ -206,7 +205,6 @@ def write_parquet(frame: pd.DataFrame, path: Path) -> str | None:
         import pyarrow  # noqa: F401
     except ImportError:
         return f'{path} was not written, it needs pyarrow: pip install "graphgps_ext[benchmark]"'
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-    frame.to_parquet(temporary, index=False)
-    os.replace(temporary, path)
+    with written(path) as temporary:
+        frame.to_parquet(temporary, index=False)
     return None

@@ -9,11 +9,11 @@ from pathlib import Path
 
 from yacs.config import CfgNode
 
-from graphgps_ext.benchmark.errors import BenchmarkError
 from graphgps_ext.benchmark.grid import Setting, label
 from graphgps_ext.benchmark.names import Name, name_of
-from graphgps_ext.config.check import ConfigError
 from graphgps_ext.config.load import load_config
+from graphgps_ext.config.shipped import like, shipped
+from graphgps_ext.errors import ConfigError
 
 SPACES = 'search'  # folder of search spaces, which are no configs
 SUFFIXES = ('.yaml', '.yml')
@@ -41,28 +41,33 @@ class Config:
 
 
 def find_files(arguments: Sequence[str]) -> list[Path]:
-    """The config files that files, folders and patterns name, each once.
+    """The config files that files, folders and patterns name, here or among the shipped ones, each once.
 
     Raises:
-        BenchmarkError: naming every argument that names none.
+        ConfigError: naming every argument that names none.
     """
     found: dict[Path, Path] = {}
     missing = []
     for argument in arguments:
-        path = Path(argument)
+        path = next((p for p in (Path(argument), shipped(argument)) if p.exists()), Path(argument))
         if path.is_dir():
             files = sorted(f for f in path.rglob('*') if f.suffix in SUFFIXES and f.parent.name != SPACES)
         else:
-            files = [path] if path.is_file() else sorted(map(Path, glob.glob(argument)))
+            files = [path] if path.is_file() else _matching(argument)
         if not files:
-            missing.append(f'  {argument}{": a folder without *.yaml" if path.is_dir() else ""}')
+            missing.append(f'  {argument}{": a folder without *.yaml" if path.is_dir() else like(argument)}')
         for file in files:
             found.setdefault(file.resolve(), file)
     if missing:
-        raise BenchmarkError('there are no config files by these names:\n' + '\n'.join(missing))
+        raise ConfigError('there are no config files by these names:\n' + '\n'.join(missing))
     if not found:
-        raise BenchmarkError('a benchmark needs config files or folders of them, got none')
+        raise ConfigError('a benchmark needs config files or folders of them, got none')
     return list(found.values())
+
+
+def _matching(pattern: str) -> list[Path]:
+    found = glob.glob(pattern) or glob.glob(str(shipped(pattern)))
+    return sorted(map(Path, found))
 
 
 def resolve(path: Path, overrides: Sequence[str]) -> CfgNode:
@@ -86,7 +91,7 @@ def read_configs(
         grid: combinations of settings; none: the files as they are.
 
     Raises:
-        BenchmarkError: listing what cannot be loaded, found, or kept apart.
+        ConfigError: listing what cannot be loaded, found, or kept apart.
     """
     needed = _estimator_files(files, overrides)
     estimators: dict[tuple[Name, Path], Config] = {}
@@ -106,7 +111,7 @@ def read_configs(
             except ConfigError as error:
                 problems.append(str(error))
     if problems:
-        raise BenchmarkError('\n'.join(dict.fromkeys(problems)))
+        raise ConfigError('\n'.join(dict.fromkeys(problems)))
     _check_apart([*estimators.values(), *configs])
     return [*estimators.values(), *configs]
 
@@ -138,10 +143,10 @@ def _estimator_files(files: Sequence[Path], overrides: Sequence[str]) -> dict[Pa
             if cfg.train.mode == 'spexphormer' and cfg.spex.strategy != 'uniform':
                 path = _estimator_file(file, cfg.spex.estimator, files)
                 found |= {} if path is None else {file: path}
-        except (ConfigError, BenchmarkError) as error:
+        except ConfigError as error:
             problems.append(str(error))
     if problems:
-        raise BenchmarkError('\n'.join(problems))
+        raise ConfigError('\n'.join(problems))
     return found
 
 
@@ -149,9 +154,7 @@ def _estimator_file(file: Path, named: str, files: Sequence[Path]) -> Path | Non
     """The config file of the estimator; None if `named` is a folder of results, which is taken as it is."""
     if len(Path(named).parts) > 1:
         if not any(Path(named).glob('*/scores')):
-            raise BenchmarkError(
-                f'{file}: spex.estimator {named} needs to be a stage-1 result, has no scores'
-            )
+            raise ConfigError(f'{file}: spex.estimator {named} needs to be a stage-1 result, has no scores')
         return None
     beside = sorted(file.parent.parent.glob(f'*/{named}.yaml'))
     candidates = [f for f in files if f.stem == named] + beside
@@ -164,7 +167,7 @@ def _estimator_file(file: Path, named: str, files: Sequence[Path]) -> Path | Non
     if len(distinct) == 1:
         return next(iter(distinct.values()))
     what = 'none' if not distinct else 'several: ' + ', '.join(map(str, distinct.values()))
-    raise BenchmarkError(
+    raise ConfigError(
         f'{file} names spex.estimator {named}: its config {named}.yaml was looked for among the configs, '
         f'beside the file and in the folders beside that, found {what}'
     )
@@ -176,7 +179,7 @@ def _check_apart(configs: Iterable[Config]) -> None:
         key = str(config.name).lower()  # some disks do not tell case apart
         other = seen.setdefault(key, config)
         if other is not config:
-            raise BenchmarkError(
+            raise ConfigError(
                 f'two configs would write to one place, {config.name}:\n  {other.source}\n  {config.source}\n'
                 f'Rename one of the files (<data set>-<model>.yaml), or run them with different --out.'
             )

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 
-from graphgps_ext.benchmark.errors import BenchmarkError
+from graphgps_ext.errors import ConfigError
 
 
 @dataclass(frozen=True)
@@ -24,22 +23,17 @@ class Device:
     threads: int | None = None
 
     def overrides(self) -> list[str]:
-        """What run/main.py is told."""
+        """What the run is told."""
         told = ['accelerator', 'cpu' if self.name == 'cpu' else 'cuda', 'devices', '1']
         return told if self.threads is None else [*told, 'num_threads', str(self.threads)]
 
-    def environment(self, base: Mapping[str, str]) -> dict[str, str]:
-        """The variables of the run: it sees its own GPU only, and keeps to its threads."""
-        variables = dict(base)
+    def environment(self) -> dict[str, str]:
+        """The variables of the run: it sees its own GPU only."""
         if self.name == 'cpu':
-            variables['CUDA_VISIBLE_DEVICES'] = ''
-        else:
-            index = int(self.name.partition(':')[2])
-            visible = [part for part in base.get('CUDA_VISIBLE_DEVICES', '').split(',') if part]
-            variables['CUDA_VISIBLE_DEVICES'] = visible[index] if visible else str(index)
-        if self.threads is not None:
-            variables.setdefault('OMP_NUM_THREADS', str(self.threads))
-        return variables
+            return {'CUDA_VISIBLE_DEVICES': ''}
+        index = int(self.name.partition(':')[2])
+        visible = [part for part in os.environ.get('CUDA_VISIBLE_DEVICES', '').split(',') if part]
+        return {'CUDA_VISIBLE_DEVICES': visible[index] if visible else str(index)}
 
 
 def places(text: str, jobs: int) -> list[Device]:
@@ -50,10 +44,10 @@ def places(text: str, jobs: int) -> list[Device]:
         jobs: number of processes, dealt to the devices in turn; 0: one for each device.
 
     Raises:
-        BenchmarkError: for a device that is not there, or a negative number of jobs.
+        ConfigError: for a device that is not there, or a negative number of jobs.
     """
     if jobs < 0:
-        raise BenchmarkError(f'--jobs needs to be at least 1, got {jobs}')
+        raise ConfigError(f'--jobs needs to be at least 1, got {jobs}')
     count = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if text == 'auto':
         text = 'cuda' if count else 'cpu'
@@ -62,9 +56,9 @@ def places(text: str, jobs: int) -> list[Device]:
     names = text.split(',')
     known = ('cpu', *(f'cuda:{i}' for i in range(count)))
     if unknown := [name for name in names if name not in known]:
-        raise BenchmarkError(f'--devices needs some of {", ".join(known)}, got {", ".join(unknown)}')
+        raise ConfigError(f'--devices needs some of {", ".join(known)}, got {", ".join(unknown)}')
     if len({*names}) < len(names):
-        raise BenchmarkError(f'--devices needs different names, got {text} (several runs on one: --jobs)')
+        raise ConfigError(f'--devices needs different names, got {text} (several runs on one: --jobs)')
     jobs = jobs or len(names)
     # Runs side by side share the cores; a run alone takes what its config says.
     threads = None if jobs == 1 else max(1, (os.cpu_count() or 1) // jobs)

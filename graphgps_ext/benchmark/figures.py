@@ -14,6 +14,7 @@ from torch.utils.tensorboard import SummaryWriter
 
 from graphgps_ext.benchmark.compare import run_count, summarize
 from graphgps_ext.benchmark.labels import label_points
+from graphgps_ext.files import written
 
 LOG_FROM = 5.0  # an axis is logarithmic if its largest value is this many times the smallest
 # Name of the figure → column of `summarize`, label of its axis.
@@ -150,14 +151,13 @@ def write_figures(frame: pd.DataFrame, folder: Path, text: str) -> list[Path]:
     folder.mkdir(parents=True, exist_ok=True)
     for old in folder.glob('events.out.tfevents.*'):
         old.unlink(missing_ok=True)  # another shard may end at the same moment
-    written = []
+    paths = []
     with SummaryWriter(str(folder)) as board:
         board.add_text('table', text)
         for name, figure in make_figures(frame).items():
             path = folder / f'{name}.png'
-            temporary = folder / f'.{name}.png.tmp'
-            figure.savefig(temporary, format='png', dpi=150)
-            temporary.replace(path)
+            with written(path) as temporary:
+                figure.savefig(temporary, dpi=150)
             board.add_figure(name, figure)
-            written.append(path)
-    return written
+            paths.append(path)
+    return paths

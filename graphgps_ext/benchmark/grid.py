@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from graphgps_ext.benchmark.errors import BenchmarkError
+from graphgps_ext.errors import ConfigError
 
 FORMAT = 'key alias [value,value,...], with no spaces but between the three'
 
@@ -34,10 +34,10 @@ def read_grid(path: Path) -> list[tuple[Setting, ...]]:
     """All combinations of a grid file, the last line varying fastest.
 
     Raises:
-        BenchmarkError: if there is no such file, or naming each line that is broken.
+        ConfigError: if there is no such file, or naming each line that is broken.
     """
     if not path.is_file():
-        raise BenchmarkError(f'there is no grid file {path} (--grid)')
+        raise ConfigError(f'there is no grid file {path} (--grid)')
     blocks: list[list[list[Setting]]] = [[]]
     problems = []
     for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
@@ -53,10 +53,10 @@ def read_grid(path: Path) -> list[tuple[Setting, ...]]:
         else:
             blocks[-1].append(choices)
     if problems:
-        raise BenchmarkError(f'{path} has broken lines; each needs {FORMAT}:\n' + '\n'.join(problems))
+        raise ConfigError(f'{path} has broken lines; each needs {FORMAT}:\n' + '\n'.join(problems))
     combinations = [combination for block in blocks if block for combination in itertools.product(*block)]
     if not combinations:
-        raise BenchmarkError(f'{path} has no line of values; each needs {FORMAT}')
+        raise ConfigError(f'{path} has no line of values; each needs {FORMAT}')
     _check_distinct(combinations, path)
     return combinations
 
@@ -81,12 +81,12 @@ def _check_distinct(combinations: list[tuple[Setting, ...]], path: Path) -> None
     for combination in combinations:
         name = label(combination)
         if name in seen:
-            raise BenchmarkError(
+            raise ConfigError(
                 f'{path} makes {name} twice: no value may be repeated, and keys need different aliases'
             )
         keys = [setting.key for setting in combination]
         if len({*keys}) < len(keys):
-            raise BenchmarkError(f'{path} sets a key twice in one grid: {", ".join(sorted(keys))}')
+            raise ConfigError(f'{path} sets a key twice in one grid: {", ".join(sorted(keys))}')
         seen.add(name)
 
 

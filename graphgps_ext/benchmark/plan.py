@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
 from yacs.config import CfgNode
 
 from graphgps_ext.benchmark.configs import Config
-from graphgps_ext.benchmark.errors import BenchmarkError
 from graphgps_ext.benchmark.splits import own_split, splits_of
-from graphgps_ext.config.check import get
+from graphgps_ext.config.tree import get
+from graphgps_ext.config.write import write_config
+from graphgps_ext.errors import ConfigError, OtherResultsError
 from graphgps_ext.train.results import is_finished, write_json
 
 RECORD = 'benchmark.json'  # in a config's result folder: under which name it stands in the tables
@@ -21,7 +20,7 @@ RECORD = 'benchmark.json'  # in a config's result folder: under which name it st
 
 @dataclass(frozen=True)
 class Run:
-    """One process of run/main.py.
+    """One process that trains.
 
     Args:
         config: what is trained.
@@ -58,7 +57,7 @@ class Run:
         return [str(part) for pair in pairs.items() for part in pair]
 
     def cfg(self, out: Path) -> CfgNode:
-        """Its resolved config, as run/main.py makes it."""
+        """Its resolved config, as the run makes it."""
         cfg = self.config.cfg.clone()
         cfg.seed, cfg.run_multiple_splits = self.seed, []
         if self.choose_split:
@@ -78,10 +77,10 @@ def plan_runs(configs: Sequence[Config], *, repeat: int = 1, splits: str = '') -
         splits: 'all', or numbers with commas; '': the config's own.
 
     Raises:
-        BenchmarkError: if a config has no such split.
+        ConfigError: if a config has no such split.
     """
     if repeat < 1:
-        raise BenchmarkError(f'--repeat needs to be at least 1, got {repeat}')
+        raise ConfigError(f'--repeat needs to be at least 1, got {repeat}')
     needed = {config.estimator.name for config in configs if config.estimator is not None}
     own_seed = {c.name: _estimator_seed(c, configs) for c in configs if c.name in needed}
     runs: list[Run] = []
@@ -113,7 +112,7 @@ def _estimator_seed(estimator: Config, configs: Sequence[Config]) -> int:
     users = [c for c in configs if c.estimator is not None and c.estimator.name == estimator.name]
     asked = {c.cfg.spex.estimator_seed for c in users} - {-1}
     if len(asked) > 1:
-        raise BenchmarkError(
+        raise ConfigError(
             f'{", ".join(str(c.name) for c in users)} share an estimator and need one '
             f'spex.estimator_seed, got {", ".join(map(str, sorted(asked)))}'
         )
@@ -123,7 +122,7 @@ def _estimator_seed(estimator: Config, configs: Sequence[Config]) -> int:
 def _estimator_run(config: Config, split: int, estimators: dict[tuple[object, int], Run]) -> Run:
     assert config.estimator is not None
     if (run := estimators.get((config.estimator.name, split))) is None:
-        raise BenchmarkError(
+        raise ConfigError(
             f'{config.source} needs its estimator {config.estimator.source} on split {split}, which that '
             f'does not have (its own is {own_split(config.estimator.cfg)}): give both the same, or --splits'
         )
@@ -137,11 +136,11 @@ def shard(runs: Sequence[Run], text: str) -> list[Run]:
     division depends on the plan only, not on what is done.
 
     Raises:
-        BenchmarkError: if `text` is no shard.
+        ConfigError: if `text` is no shard.
     """
     number, slash, count = text.partition('/')
     if not (slash and number.isdecimal() and count.isdecimal() and 1 <= int(number) <= int(count)):
-        raise BenchmarkError(f'--shard needs i/n with i from 1 to n, such as 2/8, got {text!r}')
+        raise ConfigError(f'--shard needs i/n with i from 1 to n, such as 2/8, got {text!r}')
     groups: dict[str, list[Run]] = {}
     for run in runs:
         groups.setdefault(str(run.estimator or run), []).append(run)
@@ -156,19 +155,19 @@ def finished_runs(runs: Sequence[Run], out: Path) -> set[str]:
     """Which runs are done, by their complete config.
 
     Raises:
-        BenchmarkError: if results of another config lie where a run would write.
+        OtherResultsError: if results of another config lie where a run would write.
     """
     done, others = set(), []
     for run in runs:
         try:
             if is_finished(run.cfg(out)):
                 done.add(str(run))
-        except FileExistsError as error:
+        except OtherResultsError as error:
             others.append('\n'.join(str(error).splitlines()[:-1]))
     if others:
         more = f'\n... and {len(others) - 3} more' if len(others) > 3 else ''
         listed = '\n'.join(others[:3])
-        raise BenchmarkError(
+        raise OtherResultsError(
             f'{listed}{more}\nNothing was started. Choose another --out, or add train.overwrite True to '
             f'delete what lies there.'
         )
@@ -176,28 +175,16 @@ def finished_runs(runs: Sequence[Run], out: Path) -> set[str]:
 
 
 def config_file(config: Config, out: Path) -> Path:
-    """Where :func:`write_configs` puts the config that run/main.py reads; its stem is the model."""
+    """Where :func:`write_configs` puts the config that a run reads; its stem is the model."""
     return out / 'configs' / config.name.dataset / f'{config.name.model}.yaml'
 
 
 def write_configs(runs: Sequence[Run], out: Path) -> None:
     """Writes each config with its overrides, and under which name it stands in the tables."""
     for config in {str(run.config.name): run.config for run in runs}.values():
-        tree = yaml.safe_load(config.source.read_text(encoding='utf-8')) or {}
-        for key in config.overrides[::2]:
-            node = tree
-            *groups, last = key.split('.')
-            for group in groups:
-                node[group] = node.get(group) or {}
-                node = node[group]
-            value = get(config.cfg, key)
-            node[last] = list(value) if isinstance(value, tuple) else value
-        path = config_file(config, out)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        said = f'# {config.name}: {config.source} with {" ".join(config.overrides) or "no overrides"}\n'
-        temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')
-        temporary.write_text(said + yaml.safe_dump(tree, sort_keys=False), encoding='utf-8')
-        os.replace(temporary, path)
+        settings = {key: get(config.cfg, key) for key in config.overrides[::2]}
+        said = f'{config.name}: {config.source} with {" ".join(config.overrides) or "no overrides"}'
+        write_config(config_file(config, out), config.source, settings, said)
         record = {
             'dataset': config.name.dataset,
             'model': config.name.model,

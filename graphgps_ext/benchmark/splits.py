@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from yacs.config import CfgNode
 
-from graphgps_ext.benchmark.errors import BenchmarkError
+from graphgps_ext.errors import ConfigError
 from graphgps_ext.loader.datasets import load_file
 
 FIXED_SPLITS = {
@@ -45,7 +45,7 @@ def splits_of(cfg: CfgNode, text: str) -> list[int]:
             its own split.
 
     Raises:
-        BenchmarkError: if there are no such splits.
+        ConfigError: if there are no such splits.
     """
     if not text:
         return list(cfg.run_multiple_splits) or [own_split(cfg)]
@@ -53,17 +53,17 @@ def splits_of(cfg: CfgNode, text: str) -> list[int]:
     count = number_of_splits(cfg) if fixed else None
     if text == 'all':
         if count is None:
-            raise BenchmarkError(
+            raise ConfigError(
                 f'--splits all needs fixed splits, but {name} has {cfg.dataset.split_mode} ones: name '
                 f'some seeds, such as --splits 0,1,2,3,4'
             )
         return list(range(count))
     parts = text.split(',')
     if not all(part.strip().isdecimal() for part in parts):
-        raise BenchmarkError(f'--splits needs all, or numbers with commas such as 0,1,2, got {text!r}')
+        raise ConfigError(f'--splits needs all, or numbers with commas such as 0,1,2, got {text!r}')
     numbers = [int(part) for part in parts]
     if len({*numbers}) < len(numbers):
-        raise BenchmarkError(f'--splits needs different numbers, got {text!r}')
+        raise ConfigError(f'--splits needs different numbers, got {text!r}')
     if count is not None and max(numbers) >= count:
-        raise BenchmarkError(f'--splits needs numbers below {count} for {name}, got {text!r}')
+        raise ConfigError(f'--splits needs numbers below {count} for {name}, got {text!r}')
     return numbers

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from pathlib import Path
 
 from graphgps_ext.benchmark.collect import collect, read_csv, write_csv, write_parquet
-from graphgps_ext.benchmark.errors import BenchmarkError
 from graphgps_ext.benchmark.figures import write_figures
 from graphgps_ext.benchmark.table import latex, markdown
+from graphgps_ext.errors import DataError
+from graphgps_ext.files import written
 
 CSV = 'results.csv'
 
@@ -18,7 +18,7 @@ def check_older(out: Path) -> None:
     """Refuses, before anything runs, a `results.csv` to which rows cannot be added.
 
     Raises:
-        BenchmarkError: naming the columns that it lacks.
+        DataError: naming the columns that it lacks.
     """
     if (out / CSV).is_file():
         read_csv(out / CSV)
@@ -37,23 +37,21 @@ def write_results(places: Sequence[Path], out: Path) -> tuple[str, list[str]]:
         The tables in Markdown, and what a user should know.
 
     Raises:
-        BenchmarkError: if there is no finished run.
+        DataError: if there is no finished run.
     """
     older = [out / CSV] if (out / CSV).is_file() else []
     frame, notes = collect([*older, *places])
     if not len(frame):
         said = ''.join(f'\n  {note}' for note in notes)
-        raise BenchmarkError(
+        raise DataError(
             f'no results to tabulate in {", ".join(map(str, places))}: no run there is finished{said}'
         )
-    out.mkdir(parents=True, exist_ok=True)
     write_csv(frame, out / CSV)
     if note := write_parquet(frame, out / 'results.parquet'):
         notes.append(note)
     page = markdown(frame, out.resolve().name)
     for name, text in (('table.md', page), ('table.tex', latex(frame, out.resolve().name))):
-        temporary = out / f'{name}.{os.getpid()}.tmp'
-        temporary.write_text(text, encoding='utf-8')
-        os.replace(temporary, out / name)
+        with written(out / name) as temporary:
+            temporary.write_text(text, encoding='utf-8')
     write_figures(frame, out / 'figures', page)
     return page, notes

@@ -1,57 +1,19 @@
-"""Checks across config keys, all at once, before anything is built."""
+"""Checks of a whole config, all at once, before anything is built: each key alone, then keys together."""
 
 from __future__ import annotations
 
 import difflib
-from typing import Any
 
 from torch_geometric.graphgym import register
 from yacs.config import CfgNode
 
-from graphgps_ext.layer.local import LOCAL_GNN_TYPES, OF_SAMPLED_EDGES
-from graphgps_ext.transform.features import NORMALIZATIONS
-
-MODES = ('spexphormer_estimator', 'spexphormer', 'full_graph')
-CHOICES = {
-    'train.mode': MODES,
-    'train.sampler': ('full_batch', 'spex_neighbor', 'random_node'),
-    'val.sampler': ('full_batch', 'spex_neighbor', 'random_node'),
-    'prep.exp_algorithm': ('permutation', 'hamiltonian'),
-    'spex.strategy': ('weighted', 'uniform', 'top'),
-    'spex.resample': ('epoch', 'batch'),
-    'spex.fill': ('mask', 'repeat'),
-    'dataset.split_mode': ('standard', 'random', 'class-balanced'),
-    'dataset.task': ('node',),
-    'dataset.task_type': ('classification', 'classification_multilabel'),
-    'dataset.normalize_features': NORMALIZATIONS,
-    'gt.local_gnn_type': ('none', *LOCAL_GNN_TYPES),
-    'gt.local_edges': ('graph', 'sampled'),
-    'gt.jumping_knowledge': ('none', 'cat', 'max', 'lstm'),
-    'gt.attention_impl': ('auto', 'torch', 'numba', 'triton'),
-    'gt.attn_type': ('multihead', 'performer'),
-}
-# Keys that name something registered, with the name of its registry.
-REGISTERED = {
-    'model.type': 'network_dict',
-    'gnn.head': 'head_dict',
-    'gnn.act': 'act_dict',
-    'dataset.node_encoder_name': 'node_encoder_dict',
-    'dataset.edge_encoder_name': 'edge_encoder_dict',
-    'optim.optimizer': 'optimizer_dict',
-    'optim.scheduler': 'scheduler_dict',
-}
-
-
-class ConfigError(ValueError):
-    """The config cannot be run; the message lists everything that is wrong with it."""
-
-
-def get(cfg: CfgNode, key: str) -> Any:
-    """The value of a dotted key."""
-    node: Any = cfg
-    for part in key.split('.'):
-        node = node[part]
-    return node
+from graphgps_ext.capabilities import capabilities
+from graphgps_ext.config import KEYS
+from graphgps_ext.config.graphgym import LIMITS, LIMITS_OF_PLAIN_NETWORKS, REGISTRIES
+from graphgps_ext.config.tree import get
+from graphgps_ext.errors import ConfigError
+from graphgps_ext.layer.local import OF_SAMPLED_EDGES
+from graphgps_ext.layer.norm import NORMS
 
 
 def check_config(cfg: CfgNode) -> None:
@@ -60,13 +22,7 @@ def check_config(cfg: CfgNode) -> None:
     Raises:
         ConfigError: naming every key whose value cannot be used, what it needs and what it got.
     """
-    problems = [
-        f'{key} needs one of {", ".join(choices)}, got {get(cfg, key)!r}'
-        for key, choices in CHOICES.items()
-        if get(cfg, key) not in choices
-    ]
-    problems += _registered(cfg)
-    problems += _ranges(cfg)
+    problems = _limits(cfg) + _registered(cfg)
     problems += _model(cfg)
     problems += _plain_network(cfg)
     problems += _stage_1(cfg) if cfg.train.mode == 'spexphormer_estimator' else []
@@ -93,9 +49,18 @@ def check_config(cfg: CfgNode) -> None:
         raise ConfigError('this config cannot be run:\n' + '\n'.join(f'  - {p}' for p in problems))
 
 
+def _limits(cfg: CfgNode) -> list[str]:
+    limits = LIMITS | KEYS
+    if capabilities(cfg.model.type).plain:
+        limits |= LIMITS_OF_PLAIN_NETWORKS
+    read = {key: limit for key, limit in limits.items() if limit.mode in ('', cfg.train.mode)}
+    problems = (limit.problem(key, get(cfg, key)) for key, limit in read.items())
+    return [problem for problem in problems if problem]
+
+
 def _registered(cfg: CfgNode) -> list[str]:
     problems = []
-    for key, registry in REGISTERED.items():
+    for key, registry in REGISTRIES.items():
         group, name = key.split('.')
         unread = name.endswith('_encoder_name') and not cfg[group][name.removesuffix('_name')]
         value = get(cfg, key)
@@ -107,53 +72,6 @@ def _registered(cfg: CfgNode) -> list[str]:
     return problems
 
 
-def _ranges(cfg: CfgNode) -> list[str]:
-    least = {
-        'seed': 0,
-        'num_workers': 0,
-        'num_threads': 1,
-        'optim.max_epoch': 1,
-        'optim.num_warmup_epochs': 0,
-        'optim.batch_accumulation': 1,
-        'train.eval_period': 1,
-        'train.ckpt_period': 1,
-        'train.batch_size': 1,
-        'gt.layers': 1,
-        'gt.n_heads': 1,
-        'gt.dim_hidden': 1,
-        'posenc_LapPE.eigen.max_freqs': 1,
-        'posenc_RWSE.walk_length': 1,
-        'gt.local_epochs': 0,
-        'gt.graph_weight': 0,
-        'prep.exp_deg': 1,
-        'prep.num_virt_node': 0,
-        'dataset.grid_side': 2,
-        'dataset.split_index': 0,
-        'spex.resample_every': 1,
-        'spex.eval_draws': 1,
-        'spex.temperature_hold': 0,
-        'spex.logit_clamp': 0,
-    }
-    most = {'gt.graph_weight': 1, 'gt.beta': 1}
-    return (
-        [
-            f'{key} needs at least {low}, got {get(cfg, key)}'
-            for key, low in least.items()
-            if get(cfg, key) < low
-        ]
-        + [
-            f'{key} needs at most {high}, got {get(cfg, key)}'
-            for key, high in most.items()
-            if get(cfg, key) > high
-        ]
-        + [
-            f'{key} needs to lie in [0, 1), got {get(cfg, key)}'
-            for key in ('gt.dropout', 'gt.input_dropout', 'gnn.dropout')
-            if not 0 <= get(cfg, key) < 1
-        ]
-    )
-
-
 def _model(cfg: CfgNode) -> list[str]:
     problems = []
     if cfg.gt.dim_hidden % max(1, cfg.gt.n_heads):
@@ -161,11 +79,11 @@ def _model(cfg: CfgNode) -> list[str]:
             f'gt.dim_hidden needs to be a multiple of gt.n_heads, '
             f'got {cfg.gt.dim_hidden} and {cfg.gt.n_heads}'
         )
-    if cfg.gt.dim_hidden != cfg.gnn.dim_inner and cfg.model.type.startswith('spex'):
+    if cfg.gt.dim_hidden != cfg.gnn.dim_inner and capabilities(cfg.model.type).gt_width:
         problems.append(
             f'gnn.dim_inner needs to equal gt.dim_hidden, got {cfg.gnn.dim_inner} and {cfg.gt.dim_hidden}'
         )
-    norms = [f'gt.{n}_norm' for n in ('batch', 'graph', 'layer') if cfg.gt[f'{n}_norm']]
+    norms = [f'gt.{n}_norm' for n in NORMS if cfg.gt[f'{n}_norm']]
     if len(norms) > 1:
         problems.append(f'at most one normalisation may be True, got {" and ".join(norms)}')
     if cfg.gt.local_gnn_type != 'none':
@@ -196,30 +114,22 @@ def _local_branch(cfg: CfgNode) -> list[str]:
 
 def _plain_network(cfg: CfgNode) -> list[str]:
     """What goes with PyG's models, which see node features and graph edges, and what does not."""
-    plain = cfg.model.type.startswith('pyg_')
+    can = capabilities(cfg.model.type)
     problems = []
     if 'random_node' in (cfg.train.sampler, cfg.val.sampler):
-        if not plain or cfg.model.type == 'pyg_linkx':
+        if not can.parts:
             problems.append(
                 f'train.sampler and val.sampler random_node need a model.type that can see a part of the '
                 f'graph (pyg_..., but not pyg_linkx), got {cfg.model.type}'
             )
         if cfg.train.sampler == 'full_batch':
             problems.append('val.sampler random_node needs train.sampler random_node, got full_batch')
-    if not plain:
-        return problems
-    problems += [
-        f'{key} needs at least 1, got {get(cfg, key)}'
-        for key in ('gnn.layers_mp', 'gnn.dim_inner', 'gnn.att_heads')
-        if get(cfg, key) < 1  # type: ignore[operator]
-    ]
-    stages = ('stack', 'skipsum') if cfg.model.type == 'pyg_gatv2' else ('stack',)
-    if cfg.gnn.stage_type not in stages:
+    if can.stage_types is not None and cfg.gnn.stage_type not in can.stage_types:
         problems.append(
-            f'model.type {cfg.model.type} needs gnn.stage_type {" or ".join(stages)}, '
+            f'model.type {cfg.model.type} needs gnn.stage_type {" or ".join(can.stage_types)}, '
             f'got {cfg.gnn.stage_type}'
         )
-    if cfg.prep.num_virt_node or cfg.prep.edge_attr:
+    if can.plain and (cfg.prep.num_virt_node or cfg.prep.edge_attr):
         problems.append(
             f'model.type {cfg.model.type} sees node features and graph edges alone: it needs '
             f'prep.num_virt_node 0 and prep.edge_attr False, got {cfg.prep.num_virt_node} and '
@@ -236,10 +146,6 @@ def _stage_1(cfg: CfgNode) -> list[str]:
         )
     if cfg.gt.n_heads != 1:
         problems.append(f'an estimator has one head: gt.n_heads needs to be 1, got {cfg.gt.n_heads}')
-    if not 0 < cfg.spex.temperature_min <= 1:
-        problems.append(f'spex.temperature_min needs to lie in (0, 1], got {cfg.spex.temperature_min}')
-    if not 0 < cfg.spex.temperature_decay <= 1:
-        problems.append(f'spex.temperature_decay needs to lie in (0, 1], got {cfg.spex.temperature_decay}')
     period = max(1, cfg.train.eval_period)
     evaluated = cfg.optim.max_epoch // period * period  # number of epochs up to the last evaluation
     if cfg.spex.select_after_hold and cfg.spex.temperature_hold >= evaluated:

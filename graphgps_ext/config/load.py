@@ -7,12 +7,13 @@ import difflib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-import yaml
 from torch_geometric.graphgym.config import assert_cfg, set_cfg
 from yacs.config import CfgNode
 
-from graphgps_ext.config import GROUPS
-from graphgps_ext.config.check import ConfigError, check_config, get
+from graphgps_ext.config import KEYS
+from graphgps_ext.config.check import check_config
+from graphgps_ext.config.tree import flatten, put, read_yaml
+from graphgps_ext.errors import ConfigError
 
 
 def load_config(cfg: CfgNode, path: str | Path, overrides: Sequence[str] = ()) -> None:
@@ -31,33 +32,22 @@ def load_config(cfg: CfgNode, path: str | Path, overrides: Sequence[str] = ()) -
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f'there is no config file {path} (--cfg)')
-    try:
-        tree = yaml.safe_load(path.read_text(encoding='utf-8')) or {}
-    except yaml.YAMLError as error:
-        raise ConfigError(f'{path} is not valid YAML: {error}') from None
-    if not isinstance(tree, dict):
-        raise ConfigError(f'{path} needs groups of keys, got {type(tree).__name__}')
-    known = dict(_flatten(cfg))
-    in_file = (pair for pair in _flatten(tree) if not _is_empty_group(*pair, cfg))
+    known = dict(flatten(cfg))
+    in_file = (pair for pair in flatten(read_yaml(path)) if not _is_empty_group(*pair, cfg))
     pairs = [*in_file, *_parse_overrides(overrides, known)]
     problems = [problem for key, value in pairs if (problem := _problem(key, value, known))]
     if problems:
         raise ConfigError(f'{path} cannot be loaded:\n' + '\n'.join(f'  - {p}' for p in problems))
     for key, value in pairs:  # not by yacs, which takes the text '1' for a number
-        group, _, name = key.rpartition('.')
-        node = get(cfg, group) if group else cfg
-        node[name] = list(value) if isinstance(value, tuple) else value
+        put(cfg, key, list(value) if isinstance(value, tuple) else value)
     check_config(cfg)
     assert_cfg(cfg)
 
 
 def _refuse_wiped_groups(cfg: CfgNode) -> None:
     """Refuses a `cfg` in which a plugin that came later has made one of our groups anew."""
-    ours = CfgNode()
-    for group in GROUPS.values():
-        group(ours)
-    known = dict(_flatten(cfg))
-    missing = [key for key, _ in _flatten(ours) if key not in known]
+    known = dict(flatten(cfg))
+    missing = [key for key in KEYS if key not in known]
     if missing:
         raise ConfigError(
             f'another plugin has replaced config groups of graphgps_ext: {", ".join(missing[:3])} and '
@@ -68,14 +58,6 @@ def _refuse_wiped_groups(cfg: CfgNode) -> None:
 def _is_empty_group(key: str, value: object, cfg: CfgNode) -> bool:
     """A group of a file all of whose keys are commented out."""
     return value is None and isinstance(cfg.get(key), CfgNode)
-
-
-def _flatten(tree: dict, prefix: str = '') -> Iterator[tuple[str, object]]:
-    for key, value in tree.items():
-        if isinstance(value, dict):
-            yield from _flatten(value, f'{prefix}{key}.')
-        else:
-            yield f'{prefix}{key}', value
 
 
 def _parse_overrides(overrides: Sequence[str], known: dict[str, object]) -> Iterator[tuple[str, object]]:

@@ -3,16 +3,15 @@
 from torch import Tensor, nn
 from torch_geometric.graphgym.register import register_head
 
+from graphgps_ext.errors import ConfigError
+
 
 @register_head('spex_attention_scores')
 class AttentionScoresHead(nn.Module):
     """Attention weights of one layer, [E, 1], to its attention scores: [E] float32 on the CPU.
 
-    An estimator has one head (METHOD: with several, it is open whose scores to sample by).
+    An estimator has one head: of several, it would be open whose weights to sample by.
     """
-
-    def __init__(self, dim_in: int = 1, dim_out: int = 1) -> None:
-        super().__init__()
 
     def forward(self, weights: Tensor) -> Tensor:
         """[E, 1] to [E].
@@ -21,7 +20,7 @@ class AttentionScoresHead(nn.Module):
             ValueError: if there are several heads.
         """
         if weights.dim() != 2 or weights.shape[1] != 1:
-            raise ValueError(
+            raise ConfigError(
                 f'attention scores need weights of shape [E, 1], one head, got {tuple(weights.shape)} '
                 f'(set gt.n_heads 1)'
             )

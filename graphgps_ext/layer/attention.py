@@ -6,7 +6,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from graphgps_ext.ops import Implementation, InNeighbors, NeighborTable, sparse_attention
+from graphgps_ext.graph import Graph
+from graphgps_ext.ops import Implementation, sparse_attention
 
 VALUE_SCALE_START = 0.25
 
@@ -57,10 +58,24 @@ class SparseAttention(nn.Module):
         if normalize_values:
             self.value_scale = nn.Parameter(torch.tensor(VALUE_SCALE_START))
 
+    def reset_parameters(self) -> None:
+        """Draws new weights, as a new layer has them."""
+        for part in self.children():
+            part.reset_parameters()  # type: ignore[operator]
+        if self.normalize_values:
+            nn.init.constant_(self.value_scale, VALUE_SCALE_START)
+
+    def extra_repr(self) -> str:
+        """For `print`: the options beside the linear maps."""
+        return (
+            f'heads={self.heads}, normalize_values={self.normalize_values}, logit_clamp={self.logit_clamp}, '
+            f'implementation={self.implementation}'
+        )
+
     def forward(
         self,
         x: Tensor,
-        neighbors: InNeighbors | NeighborTable,
+        neighbors: Graph,
         type_embedding: Tensor,
         *,
         temperature: float = 1.0,

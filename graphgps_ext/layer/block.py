@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from graphgps_ext.graph import Graph
 from graphgps_ext.layer.attention import SparseAttention
 from graphgps_ext.layer.local import LocalBranch
 from graphgps_ext.layer.norm import build_norm
-from graphgps_ext.ops import Implementation, InNeighbors, NeighborTable
+from graphgps_ext.ops import Implementation
 
 
 class SparseTransformerBlock(nn.Module):
@@ -81,7 +82,7 @@ class SparseTransformerBlock(nn.Module):
     def forward(
         self,
         x: Tensor,
-        neighbors: InNeighbors | NeighborTable,
+        neighbors: Graph,
         type_embedding: Tensor,
         *,
         temperature: float = 1.0,

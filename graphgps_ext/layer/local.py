@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor, nn
 from torch_geometric.nn import GATv2Conv, GCNConv, ResGatedGraphConv, SAGEConv
 
+from graphgps_ext.graph import Graph, graph_edges
 from graphgps_ext.layer.adjacency import adjacency, bipartite_adjacency, normalized_adjacency
-from graphgps_ext.ops import InNeighbors, NeighborTable
-from graphgps_ext.transform.attention_graph import GRAPH
 
 # Those that take nodes of two layers, so that a layer of a mini-batch may compute fewer nodes than it reads.
 OF_SAMPLED_EDGES = ('sage', 'gat', 'gatedgcn')
@@ -59,7 +57,7 @@ class LocalBranch(nn.Module):
     def forward(
         self,
         x: Tensor,
-        neighbors: InNeighbors | NeighborTable,
+        neighbors: Graph,
         edges: tuple[Tensor | None, ...] | None = None,
     ) -> Tensor:
         """[M, d] to [N, d], N = `neighbors.num_nodes` targets, which are the first rows of `x`.
@@ -79,11 +77,3 @@ class LocalBranch(nn.Module):
         if self.kind not in OF_SAMPLED_EDGES:
             return self.conv(x, *edges)
         return self.conv((x, x[: neighbors.num_nodes]), *edges)
-
-
-def graph_edges(neighbors: InNeighbors | NeighborTable) -> Tensor:
-    """[2, E'] int64, row 0 source, row 1 target: the edges of type `GRAPH` by target, without empty slots."""
-    if isinstance(neighbors, InNeighbors):
-        return neighbors.edge_index()[:, neighbors.edge_type == GRAPH]
-    target, slot = ((neighbors.edge_type == GRAPH) & (neighbors.neighbors >= 0)).nonzero(as_tuple=True)
-    return torch.stack([neighbors.neighbors[target, slot].long(), target])

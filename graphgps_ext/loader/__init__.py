@@ -1,6 +1,6 @@
 """Data sets registered into GraphGym, and the sparse neighbour loader."""
 
 from graphgps_ext.loader.graph import load_dataset, load_graph
-from graphgps_ext.loader.neighbor_loader import SamplingPlan, SparseNeighborLoader
+from graphgps_ext.loader.neighbor_loader import SparseNeighborLoader
 
-__all__ = ['SamplingPlan', 'SparseNeighborLoader', 'load_dataset', 'load_graph']
+__all__ = ['SparseNeighborLoader', 'load_dataset', 'load_graph']

@@ -8,10 +8,11 @@ from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.register import register_loader
 
-from graphgps_ext.layer.local import graph_edges
+from graphgps_ext.errors import ConfigError
+from graphgps_ext.graph import PerLayer, graph_edges
 from graphgps_ext.loader.datasets import load_data
+from graphgps_ext.ops import with_transpose
 from graphgps_ext.transform.attention_graph import attention_graph
-from graphgps_ext.transform.batch import attach_attention_graph
 from graphgps_ext.transform.features import normalize_features, positional_encodings
 from graphgps_ext.transform.split import (
     Split,
@@ -20,8 +21,6 @@ from graphgps_ext.transform.split import (
     labeled_nodes,
     random_split,
 )
-
-SPLIT_MODES = ('standard', 'random', 'class-balanced')
 
 
 class SingleGraph(InMemoryDataset):
@@ -45,9 +44,10 @@ def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
     Returns:
         `x` [N, F] (normalised, with positional encodings, where the config asks for them), `y` [N] or
         [N, tasks], `edge_index` [2, E] as in the source, `train_mask`, `val_mask`, `test_mask` [N] bool, the
-        attention graph (`attention_*`, see transform/batch.py) and, with virtual nodes, `virtual_node` [N]
-        int64: 0 for real nodes, else 1..V. With a local branch on all edges of the graph, `local_edge_index`
-        [2, E'] int64: the attention graph's edges of type `GRAPH`.
+        attention graph as that of each layer (`layers`, and `attention_edge_attr` with edge features: see
+        transform/batch.py) and, with virtual nodes, `virtual_node` [N] int64: 0 for real nodes, else 1..V.
+        With a local branch on all edges of the graph, `local_edge_index` [2, E'] int64: the attention graph's
+        edges of type `GRAPH`.
 
     Raises:
         ValueError: if the config asks for a split or for edge features that the data set does not have.
@@ -64,11 +64,11 @@ def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
     if data is None:
         return None
     if cfg.prep.edge_attr and 'edge_attr' not in data:
-        raise ValueError(f'{format} {name} has no edge features (set prep.edge_attr False)')
+        raise ConfigError(f'{format} {name} has no edge features (set prep.edge_attr False)')
     data.x = make_features(data)
     split = choose_split(data)
     data.train_mask, data.val_mask, data.test_mask = split.train, split.val, split.test
-    graph = attention_graph(
+    made = attention_graph(
         data.edge_index,
         data.num_nodes,
         edge_attr=data.edge_attr if cfg.prep.edge_attr else None,
@@ -79,16 +79,16 @@ def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
         expander_seed=cfg.prep.exp_seed,
         self_loops=cfg.prep.add_self_loops,
         num_virtual_nodes=cfg.prep.num_virt_node,
-        check_max_nodes=cfg.prep.exp_check_max_nodes,
-        max_tries=cfg.prep.exp_max_tries,
     )
-    if graph.edge_attr is not None:
-        data.attention_edge_attr = graph.edge_attr
+    # A network for message passing may have no such layer; its data are made from the graph all the same.
+    num_layers = max(1, cfg.gnn.layers_mp if cfg.model.type == 'gnn' else cfg.gt.layers)
+    graph = with_transpose(made.neighbors, with_edge_id=made.edge_attr is not None)
+    data.layers = PerLayer([graph] * num_layers)
+    if made.edge_attr is not None:
+        data.attention_edge_attr = PerLayer([made.edge_attr] * num_layers)
     if cfg.gt.local_gnn_type != 'none' and cfg.gt.local_edges == 'graph':
-        data.local_edge_index = graph_edges(graph.neighbors)
-    if cfg.prep.num_virt_node:
-        data = add_virtual_nodes(data, cfg.prep.num_virt_node)
-    return attach_attention_graph(data, graph.neighbors)
+        data.local_edge_index = graph_edges(graph)
+    return add_virtual_nodes(data, cfg.prep.num_virt_node) if cfg.prep.num_virt_node else data
 
 
 def make_features(data: Data) -> Tensor:
@@ -117,7 +117,7 @@ def choose_split(data: Data) -> Split:
     if mode == 'class-balanced':
         return class_balanced_split(data.y, cfg.dataset.split[0], cfg.dataset.split_seed)
     if 'train_mask' not in data:
-        raise ValueError(
+        raise ConfigError(
             f'{cfg.dataset.name} has no split of its own (set dataset.split_mode to random or class-balanced)'
         )
     return fixed_split(

@@ -2,7 +2,7 @@
 
 Runs without pyg-lib and torch-sparse. A batch holds, beside PyG's `x`, `y`, masks, `n_id` and `batch_size`:
 
-- `layers`: a tuple of L :class:`NeighborTable`, layer 0 nearest the input. Table l has a row for each node of
+- `layers`: L of :class:`NeighborTable`, layer 0 nearest the input. Table l has a row for each node of
   layer l + 1 and indexes the nodes of layer l, of which those of layer l + 1 are a prefix; seeds come first.
 - `attention_edge_attr`: for each layer, [N, K, D] features of the edges drawn, where the plan has some.
 - `sampling_seconds`: time spent making it.
@@ -12,8 +12,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -22,109 +21,9 @@ from torch_geometric.data import Data
 from torch_geometric.loader import NodeLoader
 from torch_geometric.sampler import BaseSampler, EdgeSamplerInput, NodeSamplerInput, SamplerOutput
 
-from graphgps_ext.ops import InNeighbors, NeighborTable
-from graphgps_ext.sampling import (
-    PrefixWeights,
-    layered_neighborhood,
-    prefix_weights,
-    sample_neighbors,
-    stream_key,
-)
-
-# A draw of K from a row of this many times K edges is cheaper from prepared weights.
-LONG_ROW = 8
-
-
-@dataclass(frozen=True)
-class SamplingPlan:
-    """What to draw in each layer.
-
-    Args:
-        graph: the attention graph.
-        scores: for each layer, [E] float32, prepared or not; None for uniform draws.
-        layer_degrees: K of each layer, layer 0 nearest the input.
-        strategy: 'weighted', 'uniform' or 'top'.
-        fill: 'mask' or 'repeat'.
-        per_batch: draw anew for each batch; else batches of one key share one draw.
-        edge_attr: optional [E, D] float, features of the graph's edges.
-    """
-
-    graph: InNeighbors
-    scores: Sequence[Tensor | PrefixWeights | None]
-    layer_degrees: Sequence[int]
-    strategy: str = 'weighted'
-    fill: str = 'mask'
-    per_batch: bool = False
-    edge_attr: Tensor | None = None
-
-    def __post_init__(self) -> None:
-        if len(self.scores) != len(self.layer_degrees):
-            raise ValueError(
-                f'layer_degrees needs {len(self.scores)} entries, one per layer, got '
-                f'{len(self.layer_degrees)} (set spex.layer_degrees)'
-            )
-
-    def draw(self, layer: int, nodes: Tensor | None, key: int) -> NeighborTable:
-        """The table of one layer for `nodes` (None = all), a function of (key, layer, node)."""
-        return sample_neighbors(
-            self.graph,
-            self.scores[layer],
-            self.layer_degrees[layer],
-            strategy=self.strategy,
-            fill=self.fill,
-            key=stream_key(key, layer),
-            nodes=nodes,
-        )
-
-    @cached_property
-    def num_types(self) -> int:
-        """T, above every edge type."""
-        return int(self.graph.edge_type.max()) + 1 if self.graph.num_edges else 1
-
-    def prepared(self) -> SamplingPlan:
-        """The plan with weights prepared for many draws on a CPU, in layers whose edges lie in long rows."""
-        if self.strategy != 'weighted' or self.graph.indptr.is_cuda:
-            return self
-        degree = self.graph.degree()
-        scores = list(self.scores)
-        made: dict[int, PrefixWeights] = {}  # layers may share their weights
-        for layer, (weights, K) in enumerate(zip(self.scores, self.layer_degrees, strict=True)):
-            in_long_rows = int(degree[degree >= LONG_ROW * K].sum())
-            if isinstance(weights, Tensor) and 2 * in_long_rows > self.graph.num_edges:
-                if id(weights) not in made:
-                    made[id(weights)] = prefix_weights(self.graph, weights)
-                scores[layer] = made[id(weights)]
-        return replace(self, scores=scores)
-
-    def to(self, device: torch.device) -> SamplingPlan:
-        """The plan on another device; what was prepared for draws on a CPU stays behind."""
-        plain = [s.weights if isinstance(s, PrefixWeights) else s for s in self.scores]
-        moved = {id(s): s.to(device) for s in plain if s is not None}  # layers may share them
-        return replace(
-            self,
-            graph=self.graph.to(device),
-            scores=[None if s is None else moved[id(s)] for s in plain],
-            edge_attr=None if self.edge_attr is None else self.edge_attr.to(device),
-        )
-
-    def add_to(self, batch: Data, layers: tuple[NeighborTable, ...], *, with_backward: bool) -> Data:
-        """Puts drawn tables, and the features of their edges, on `batch`.
-
-        Args:
-            batch: takes `layers` and `attention_edge_attr`.
-            layers: the tables.
-            with_backward: whether there will be a backward pass, which reads the transpose of the tables.
-        """
-        if with_backward:
-            with_edge_id = self.edge_attr is not None
-            layers = tuple(
-                table.with_out_neighbors(self.num_types, with_edge_id=with_edge_id) for table in layers
-            )
-        batch.layers = layers
-        if self.edge_attr is not None:  # in empty slots those of edge 0, which nobody reads
-            edges = [table.edge_id for table in layers if table.edge_id is not None]
-            batch.attention_edge_attr = [self.edge_attr[ids.clamp(min=0)] for ids in edges]
-        return batch
+from graphgps_ext.graph import NeighborTable, PerLayer
+from graphgps_ext.ops import with_transpose
+from graphgps_ext.sampling import SamplingPlan, layered_neighborhood, stream_key
 
 
 @dataclass
@@ -153,12 +52,7 @@ class SparseNeighborSampler(BaseSampler):
         seeds = index.node.to(self.plan.graph.indptr.device)
         # Batches are told apart by their first seed, so that it does not matter which worker draws one.
         key = stream_key(self.key, int(index.node[0])) if self.plan.per_batch else self.key
-        sampled = layered_neighborhood(
-            seeds,
-            lambda layer, nodes: self.plan.draw(layer, nodes, key),
-            num_layers=len(self.plan.layer_degrees),
-            num_nodes=self.plan.graph.num_nodes,
-        )
+        sampled = layered_neighborhood(self.plan, seeds, key)
         empty = seeds.new_empty(0)
         return LayeredSamplerOutput(
             node=sampled.n_id,
@@ -204,9 +98,30 @@ class SparseNeighborLoader(NodeLoader):
         """Slices the node tensors and adds the tables."""
         start = time.perf_counter()
         batch = super().filter_fn(out)
-        self.node_sampler.plan.add_to(batch, out.layers, with_backward=self.with_backward)
+        add_layers(batch, self.node_sampler.plan, out.layers, with_backward=self.with_backward)
         batch.sampling_seconds = out.seconds + time.perf_counter() - start
         return batch
+
+
+def add_layers(
+    batch: Data, plan: SamplingPlan, layers: Sequence[NeighborTable], *, with_backward: bool
+) -> Data:
+    """Puts drawn tables, and the features of their edges, on `batch`.
+
+    Args:
+        batch: takes `layers` and `attention_edge_attr`.
+        plan: of the draw.
+        layers: L tables.
+        with_backward: whether there will be a backward pass, which reads the transpose of the tables.
+    """
+    if with_backward:
+        with_edge_id = plan.edge_attr is not None
+        layers = [with_transpose(table, plan.num_types, with_edge_id=with_edge_id) for table in layers]
+    batch.layers = PerLayer(layers)
+    if plan.edge_attr is not None:  # in empty slots those of edge 0, which nobody reads
+        edges = [table.edge_id for table in layers if table.edge_id is not None]
+        batch.attention_edge_attr = PerLayer(plan.edge_attr[ids.clamp(min=0)] for ids in edges)
+    return batch
 
 
 def node_data(data: Data) -> Data:
@@ -223,8 +138,8 @@ def full_batch(data: Data, plan: SamplingPlan, key: int, *, with_backward: bool 
     It alone can hold `local_edge_index`, the edges of a local branch.
     """
     start = time.perf_counter()
-    layers = tuple(plan.draw(layer, None, key) for layer in range(len(plan.layer_degrees)))
-    batch = plan.add_to(node_data(data), layers, with_backward=with_backward)
+    layers = [plan.draw(layer, None, key) for layer in range(plan.num_layers)]
+    batch = add_layers(node_data(data), plan, layers, with_backward=with_backward)
     batch.n_id = torch.arange(data.num_nodes, device=data.x.device)
     batch.batch_size = data.num_nodes
     batch.sampling_seconds = time.perf_counter() - start

@@ -6,9 +6,19 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import Executor, Future
 from threading import Lock
+from typing import Protocol
 
-from torch.utils.data import DataLoader
 from torch_geometric.data import Data
+
+
+class Loader(Protocol):
+    """Makes batches."""
+
+    def __len__(self) -> int:
+        """Number of batches."""
+
+    def __iter__(self) -> Iterator[Data]:
+        """The batches."""
 
 
 class Prefetched:
@@ -24,7 +34,7 @@ class Prefetched:
     """
 
     def __init__(
-        self, loader: DataLoader, executor: Executor | None, then: Callable[[], None] = lambda: None
+        self, loader: Loader, executor: Executor | None, then: Callable[[], None] = lambda: None
     ) -> None:
         self.loader = loader
         self.executor = executor
@@ -41,7 +51,7 @@ class Prefetched:
                 self._next = self.executor.submit(self._make)
 
     def __len__(self) -> int:
-        """Number of batches; with it Lightning asks for one at a time."""
+        """Number of batches."""
         return len(self.loader)
 
     def __iter__(self) -> Iterator[Data]:

@@ -13,8 +13,10 @@ from torch_geometric.graphgym.register import register_network
 from torch_geometric.nn import GCNConv, GPSConv
 from torch_geometric.nn.models import SGFormer
 
+from graphgps_ext.errors import ConfigError
 from graphgps_ext.layer.adjacency import adjacency
 from graphgps_ext.network.plain import (
+    PLAIN,
     ConvolutionNetwork,
     PlainNetwork,
     class_logits,
@@ -79,6 +81,7 @@ class SGFormerNetwork(PlainNetwork):
 
 
 @register_network('pyg_gps')
+@PLAIN
 def build_gps(dim_in: int, dim_out: int) -> PlainNetwork:
     """GPS (PyG's `GPSConv` with a GCN as the local part); `gt.attn_type` multihead or performer.
 
@@ -89,7 +92,7 @@ def build_gps(dim_in: int, dim_out: int) -> PlainNetwork:
     """
     performer = cfg.gt.attn_type == 'performer'
     if performer and cfg.gt.dim_hidden // cfg.gt.n_heads < 2:
-        raise ValueError(
+        raise ConfigError(
             f'gt.attn_type performer needs at least 2 channels per head, got gt.dim_hidden '
             f'{cfg.gt.dim_hidden} and gt.n_heads {cfg.gt.n_heads} (set gt.n_heads)'
         )
@@ -112,6 +115,7 @@ def build_gps(dim_in: int, dim_out: int) -> PlainNetwork:
 
 
 @register_network('pyg_sgformer')
+@PLAIN
 def build_sgformer(dim_in: int, dim_out: int) -> PlainNetwork:
     """SGFormer (PyG's `SGFormer`): `gt.layers` of linear attention beside `gnn.layers_mp` of GCN.
 

@@ -6,6 +6,7 @@ All read `gnn.layers_mp`, `gnn.dim_inner`, `gnn.dropout`, `gnn.act`, `gt.input_d
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,7 +14,9 @@ from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.register import register_network
 from torch_geometric.nn.models import GAT, GCN, LINKX, MLP, GraphSAGE
 
+from graphgps_ext.errors import ConfigError
 from graphgps_ext.network.plain import (
+    PLAIN,
     ConvolutionNetwork,
     EdgeListNetwork,
     PlainNetwork,
@@ -78,6 +81,7 @@ def _sizes(dim_in: int, dim_out: int) -> dict[str, Any]:
 
 
 @register_network('pyg_gcn')
+@PLAIN
 def build_gcn(dim_in: int, dim_out: int) -> PlainNetwork:
     """GCN (PyG's `GCN`): `gnn.layers_mp` graph convolutions (Kipf & Welling, arXiv 1609.02907)."""
     model = GCN(**_sizes(dim_in, dim_out), normalize=False)
@@ -85,12 +89,14 @@ def build_gcn(dim_in: int, dim_out: int) -> PlainNetwork:
 
 
 @register_network('pyg_graphsage')
+@PLAIN
 def build_graphsage(dim_in: int, dim_out: int) -> PlainNetwork:
     """GraphSAGE (PyG's `GraphSAGE`), mean of all neighbours (Hamilton et al., arXiv 1706.02216)."""
     return PlainNetwork(GraphSAGE(**_sizes(dim_in, dim_out)), input_dropout=cfg.gt.input_dropout)
 
 
 @register_network('pyg_gatv2')
+@replace(PLAIN, stage_types=('stack', 'skipsum'))
 def build_gatv2(dim_in: int, dim_out: int) -> PlainNetwork:
     """GATv2 (PyG's `GAT(v2=True)`) with `gnn.att_heads` heads, averaged in the last layer (arXiv 2105.14491).
 
@@ -104,6 +110,7 @@ def build_gatv2(dim_in: int, dim_out: int) -> PlainNetwork:
 
 
 @register_network('pyg_residual_gcn')
+@PLAIN
 def build_residual_gcn(dim_in: int, dim_out: int) -> PlainNetwork:
     """The tuned classic: GCN with a linear skip beside each convolution, and a linear map at the end.
 
@@ -114,12 +121,14 @@ def build_residual_gcn(dim_in: int, dim_out: int) -> PlainNetwork:
 
 
 @register_network('pyg_mlp')
+@replace(PLAIN, sees_edges=False)
 def build_mlp(dim_in: int, dim_out: int) -> PlainNetwork:
     """MLP (PyG's `MLP`) of `gnn.layers_mp` linear layers on the node features; sees no edges."""
     return _WithoutEdges(MLP(**_sizes(dim_in, dim_out)), input_dropout=cfg.gt.input_dropout)
 
 
 @register_network('pyg_linkx')
+@replace(PLAIN, parts=False)
 def build_linkx(dim_in: int, dim_out: int) -> PlainNetwork:
     """LINKX (PyG's `LINKX`): MLPs of adjacency rows and features, joined (Lim et al., arXiv 2110.14446).
 
@@ -129,7 +138,7 @@ def build_linkx(dim_in: int, dim_out: int) -> PlainNetwork:
         ValueError: if the number of nodes is not known.
     """
     if cfg.share.num_nodes < 1:
-        raise ValueError(
+        raise ConfigError(
             f'pyg_linkx needs the number of nodes of the graph, got share.num_nodes {cfg.share.num_nodes} '
             f'(run/main.py sets it)'
         )

@@ -6,8 +6,13 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 
+from graphgps_ext.capabilities import Capabilities
+from graphgps_ext.errors import ConfigError
 from graphgps_ext.layer.adjacency import adjacency, normalized_adjacency
+from graphgps_ext.layer.graphgym import chosen_norm
 from graphgps_ext.layer.norm import allow_single_rows
+
+PLAIN = Capabilities(plain=True, parts=True, stage_types=('stack',))  # what most of them can do
 
 
 class PlainNetwork(nn.Module):
@@ -60,13 +65,10 @@ class ConvolutionNetwork(PlainNetwork):
 
 def norm_arguments() -> dict[str, object]:
     """`norm` and `norm_kwargs` of PyG's models, from the keys `gt.*_norm`."""
-    if cfg.gt.batch_norm:
-        return {'norm': 'batch_norm'}
-    if cfg.gt.graph_norm:
-        return {'norm': 'graph_norm'}
-    if cfg.gt.layer_norm:
+    name = chosen_norm()
+    if name == 'layer':
         return {'norm': 'layer_norm', 'norm_kwargs': {'mode': 'node'}}
-    return {'norm': None}
+    return {'norm': name and f'{name}_norm'}
 
 
 def refuse_unless_divisible(width_key: str, width: int, heads_key: str, heads: int) -> None:
@@ -76,7 +78,7 @@ def refuse_unless_divisible(width_key: str, width: int, heads_key: str, heads: i
         ValueError: if they cannot.
     """
     if width % heads:
-        raise ValueError(
+        raise ConfigError(
             f'{width_key} needs to be a multiple of {heads_key}, got {width} and {heads} (set {width_key})'
         )
 
@@ -88,16 +90,16 @@ def num_classes(dim_out: int) -> int:
         ValueError: if a node has several labels.
     """
     if cfg.dataset.task_type != 'classification':
-        raise ValueError(
+        raise ConfigError(
             f'{cfg.model.type} needs dataset.task_type classification: it ends in a soft-max over classes, '
             f'got {cfg.dataset.task_type}'
         )
     return 2 if dim_out == 1 else dim_out
 
 
-def class_logits(scores: Tensor) -> Tensor:
+def class_logits(logits: Tensor) -> Tensor:
     """What GraphGym asks for, of logits or log-probabilities of C classes [N, C]: they, or [N, 1] of two.
 
     The logit of the second of two classes is the difference of theirs.
     """
-    return scores.diff(dim=1) if scores.shape[1] == 2 else scores
+    return logits.diff(dim=1) if logits.shape[1] == 2 else logits

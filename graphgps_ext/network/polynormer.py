@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
@@ -11,7 +13,7 @@ from torch_geometric.nn.attention import PolynormerAttention
 from torch_geometric.nn.models import Polynormer
 from torch_geometric.utils import add_self_loops
 
-from graphgps_ext.network.plain import PlainNetwork, class_logits, num_classes, refuse_unless_divisible
+from graphgps_ext.network.plain import PLAIN, PlainNetwork, class_logits, num_classes, refuse_unless_divisible
 
 
 class PublishedPolynormer(Polynormer):
@@ -136,6 +138,7 @@ class PolynormerNetwork(PlainNetwork):
 
 
 @register_network('pyg_polynormer')
+@replace(PLAIN, phases=True)
 def build_polynormer(dim_in: int, dim_out: int) -> PlainNetwork:
     """Polynormer of PyG's parts: `gnn.layers_mp` of GAT, then `gt.layers` of linear attention.
 

@@ -7,8 +7,8 @@ graph, or the sampled tables of a layered batch) and in what the estimator does 
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Iterator, Sequence
+from typing import Any, TypeVar, cast
 
 from torch import Tensor, nn
 from torch_geometric.data import Data
@@ -17,11 +17,14 @@ from torch_geometric.graphgym.models.gnn import FeatureEncoder, GNNPreMP
 from torch_geometric.graphgym.register import head_dict, register_network
 from torch_geometric.nn import JumpingKnowledge
 
+from graphgps_ext.capabilities import Capabilities
 from graphgps_ext.layer.block import SparseTransformerBlock
-from graphgps_ext.layer.local import LocalBranch, graph_edges
+from graphgps_ext.layer.graphgym import build_block, chosen_norm, local_edges_of
 from graphgps_ext.layer.norm import allow_single_rows, build_norm
-from graphgps_ext.ops import InNeighbors
 from graphgps_ext.transform.batch import edge_attr_per_layer, layer_graphs
+
+SPARSE = Capabilities(gt_width=True, temperature=True)
+Network = TypeVar('Network', bound='SparseTransformer')
 
 
 class SparseTransformer(nn.Module):
@@ -40,8 +43,9 @@ class SparseTransformer(nn.Module):
         self,
         encoder: nn.Module,
         pre_mp: nn.Module | None,
-        layers: list[nn.Module],
+        layers: Sequence[nn.Module],
         head: nn.Module,
+        *,
         jumping_knowledge: nn.Module | None = None,
         norm_out: nn.Module | None = None,
     ) -> None:
@@ -91,12 +95,8 @@ class SparseTransformer(nn.Module):
         x = batch.x
         graphs = layer_graphs(batch, len(self.layers))
         edge_attr = edge_attr_per_layer(batch, len(self.layers))
-        local, local_edges = self.layers[0].local, None
-        if isinstance(local, LocalBranch):  # what all layers share is made once
-            if 'local_edge_index' in batch:
-                local_edges = local.edges(batch.local_edge_index, x)
-            elif isinstance(graphs[0], InNeighbors):
-                local_edges = local.edges(graph_edges(graphs[0]), x)
+        first = cast(SparseTransformerBlock, self.layers[0])
+        local_edges = local_edges_of(first, batch, graphs[0], x)  # made once, for all layers
         for layer, graph, edge_embedding in zip(self.layers, graphs, edge_attr, strict=True):
             x, weights = layer(
                 x,
@@ -113,9 +113,9 @@ class SparseTransformer(nn.Module):
 class Estimator(SparseTransformer):
     """Stage 1: the attention score estimator (ASE of the paper, section 4.1)."""
 
-    def __init__(self, *args: Any, scores_head: nn.Module) -> None:
-        super().__init__(*args)
-        self.scores_head = scores_head
+    def __init__(self, **parts: Any) -> None:
+        super().__init__(**parts)
+        self.scores_head = head_dict['spex_attention_scores']()
 
     def attention_scores(self, batch: Data) -> Iterator[Tensor]:
         """The attention scores of each layer in turn, [E] float32 on the CPU; one layer in memory."""
@@ -124,54 +124,38 @@ class Estimator(SparseTransformer):
             yield self.scores_head(weights)
 
 
-def _parts(dim_in: int, dim_out: int, *, normalize_values: bool) -> tuple[Any, ...]:
-    """The arguments of :class:`SparseTransformer`, from GraphGym's cfg."""
+def _build(network: type[Network], dim_in: int, dim_out: int, *, normalize_values: bool = False) -> Network:
+    """A network whose parts are those that GraphGym's cfg asks for."""
     dim_hidden = cfg.gt.dim_hidden
     encoder = FeatureEncoder(dim_in)
     pre_mp = None
     if cfg.gnn.layers_pre_mp > 0:
         pre_mp = GNNPreMP(encoder.dim_in, dim_hidden, cfg.gnn.layers_pre_mp)
-    norm = next((n for n in ('batch', 'graph', 'layer') if cfg.gt[f'{n}_norm']), None)
-    layers = [
-        SparseTransformerBlock(
-            dim_hidden,
-            cfg.gt.n_heads,
-            dropout=cfg.gt.dropout,
-            norm=norm,
-            residual=cfg.gt.residual,
-            pre_norm=cfg.gt.pre_norm,
-            linear_skip=cfg.gt.linear_skip,
-            feed_forward=cfg.gt.feed_forward,
-            local=None if cfg.gt.local_gnn_type == 'none' else cfg.gt.local_gnn_type,
-            normalize_values=normalize_values,
-            logit_clamp=cfg.spex.logit_clamp,
-            implementation=None if cfg.gt.attention_impl == 'auto' else cfg.gt.attention_impl,
-        )
-        for _ in range(cfg.gt.layers)
-    ]
+    layers = [build_block(dim_hidden, normalize_values=normalize_values) for _ in range(cfg.gt.layers)]
     jumping_knowledge, dim_head = None, dim_hidden
     if cfg.gt.jumping_knowledge != 'none':
         jumping_knowledge = JumpingKnowledge(cfg.gt.jumping_knowledge, dim_hidden, cfg.gt.layers)
         dim_head = dim_hidden * cfg.gt.layers if cfg.gt.jumping_knowledge == 'cat' else dim_hidden
-    norm_out = build_norm(norm, dim_head) if cfg.gt.pre_norm else None
-    head = head_dict[cfg.gnn.head](dim_in=dim_head, dim_out=dim_out)
-    return encoder, pre_mp, layers, head, jumping_knowledge, norm_out
+    return network(
+        encoder=encoder,
+        pre_mp=pre_mp,
+        layers=layers,
+        norm_out=build_norm(chosen_norm(), dim_head) if cfg.gt.pre_norm else None,
+        head=head_dict[cfg.gnn.head](dim_in=dim_head, dim_out=dim_out),
+        jumping_knowledge=jumping_knowledge,
+    )
 
 
 @register_network('spex_estimator')
+@SPARSE
 def build_estimator(dim_in: int, dim_out: int) -> Estimator:
     """Stage 1: narrow, on the whole attention graph, whose weights become the attention scores."""
-    parts = _parts(dim_in, dim_out, normalize_values=cfg.spex.normalize_values)
-    return Estimator(*parts, scores_head=head_dict['spex_attention_scores'](cfg.gt.n_heads, cfg.gt.n_heads))
+    return _build(Estimator, dim_in, dim_out, normalize_values=cfg.spex.normalize_values)
 
 
 @register_network('spexphormer')
-def build_spexphormer(dim_in: int, dim_out: int) -> SparseTransformer:
-    """Stage 2: wide, each layer on a few in-neighbours per node, sampled by attention scores."""
-    return SparseTransformer(*_parts(dim_in, dim_out, normalize_values=False))
-
-
 @register_network('spex_exphormer')
-def build_exphormer(dim_in: int, dim_out: int) -> SparseTransformer:
-    """Exphormer: wide, on the whole attention graph."""
-    return SparseTransformer(*_parts(dim_in, dim_out, normalize_values=False))
+@SPARSE
+def build_sparse_transformer(dim_in: int, dim_out: int) -> SparseTransformer:
+    """Wide: Spexphormer (stage 2) on sampled in-neighbours, Exphormer on the whole attention graph."""
+    return _build(SparseTransformer, dim_in, dim_out)

@@ -1,13 +1,6 @@
 """Sparse operators over the in-neighbours of a graph."""
 
-from graphgps_ext.ops.attention import Implementation, set_default_implementation, sparse_attention
-from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable, OutNeighbors
+from graphgps_ext.ops.attention import Implementation, sparse_attention
+from graphgps_ext.ops.transpose import with_transpose
 
-__all__ = [
-    'Implementation',
-    'InNeighbors',
-    'NeighborTable',
-    'OutNeighbors',
-    'set_default_implementation',
-    'sparse_attention',
-]
+__all__ = ['Implementation', 'sparse_attention', 'with_transpose']

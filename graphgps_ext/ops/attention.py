@@ -9,35 +9,23 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from graphgps_ext.graph import Graph
 from graphgps_ext.ops import torch_impl
 from graphgps_ext.ops.custom_op import fused_attention
-from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable
+from graphgps_ext.ops.inputs import AttentionInputs
 
 Implementation = Literal['torch', 'numba', 'triton']
 IMPLEMENTATIONS = ('torch', 'numba', 'triton')
 TRITON_DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
-_installed = {name: find_spec(name) is not None for name in ('numba', 'triton')}
-_COST = {
-    'numba': 'several times slower and keeps tensors of size edges x channels; pip install numba',
-    'triton': 'about ten times slower and keeps tensors of size edges x channels; pip install triton',
-}
-_warned: set[str] = set()
-_default: Implementation | None = None
-
-
-def set_default_implementation(name: Implementation | None) -> None:
-    """Choose the implementation of every later call that names none; None = by device and dtype."""
-    global _default
-    _check_name(name)
-    _default = name
+_has_triton = find_spec('triton') is not None  # builds of torch without CUDA bring none
 
 
 def sparse_attention(
     query: Tensor,
     key: Tensor,
     value: Tensor,
-    neighbors: InNeighbors | NeighborTable,
+    neighbors: Graph,
     type_scale: Tensor,
     type_bias: Tensor,
     *,
@@ -63,7 +51,7 @@ def sparse_attention(
     Gradients reach query, key, value, both tables and the edge bias. The numba and Triton implementations
     keep nothing of size E * C, can be differentiated once, and give bit-equal results from run to run; those
     of numba do not depend on the number of threads either. Their backward pass reads the transpose of the
-    graph: make it once with `neighbors.with_out_neighbors()`, or every backward pass makes its own.
+    graph: make it once by :func:`with_transpose`, or every backward pass makes its own.
 
     Args:
         query: [N, H, C] floating point, any strides, as key and value.
@@ -78,9 +66,8 @@ def sparse_attention(
         edge_bias: [E, H], or [N, K, H] for a table; added to the logit before the temperature.
         return_weights: also return the weights, without gradient.
         implementation: 'torch' (any device and dtype), 'numba' (CPU, float32) or 'triton' (CUDA; float32,
-            bfloat16 and float16, summed in float32). None = the default set with
-            :func:`set_default_implementation`, else numba or Triton where these take the tensors, and torch
-            elsewhere.
+            bfloat16 and float16, summed in float32). None = numba or Triton where these take the tensors, and
+            torch elsewhere.
 
     Returns:
         [N, H, C] in the dtype of the inputs (float32 under autocast on the CPU); zeros for a node without
@@ -91,95 +78,74 @@ def sparse_attention(
         ValueError: if shapes do not fit each other, or the implementation does not take these tensors.
         IndexError: if an edge has a source or type out of range (numba and torch; Triton does not look).
     """
-    _check_shapes(query, key, value, neighbors, type_scale, type_bias, edge_bias, temperature, logit_clamp)
     dtype = torch.promote_types(query.dtype, torch.promote_types(key.dtype, value.dtype))
-    query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-    chosen = _choose(query, implementation)
-    if chosen == 'torch':
-        out, weights = torch_impl.attention(
-            query, key, value, neighbors, type_scale, type_bias, edge_bias, temperature, logit_clamp
-        )
-        return (out, weights.detach()) if return_weights else out
-
-    t = neighbors.out
-    transpose = (None,) * 4 if t is None else (t.indptr, t.target, t.edge_type, t.edge_id)
-    if isinstance(neighbors, NeighborTable):
-        graph = (None, neighbors.neighbors, neighbors.edge_type, *transpose)
-    else:
-        graph = (neighbors.indptr, neighbors.source, neighbors.edge_type, *transpose)
-    weights_shape = (*neighbors.edge_type.shape, query.shape[1])
-    out, _, weights = fused_attention(
-        query, key, value, type_scale.float(), type_bias.float(), edge_bias, *graph,
-        float(temperature), float(logit_clamp), return_weights, chosen,
+    table_dtype = torch.float64 if dtype == torch.float64 else torch.float32  # that of all sums
+    inputs = AttentionInputs(
+        query.to(dtype), key.to(dtype), value.to(dtype),
+        type_scale.to(table_dtype), type_bias.to(table_dtype), edge_bias,
+        neighbors.indptr, neighbors.source, neighbors.edge_type, float(temperature), float(logit_clamp),
     )  # fmt: skip
-    return (out, weights.view(weights_shape)) if return_weights else out
+    _check(inputs, neighbors)
+    chosen = _choose(inputs.query, implementation)
+    if chosen == 'torch':
+        out, weights = torch_impl.attention(inputs, neighbors.target())
+        return (out, weights.detach()) if return_weights else out
+    t = neighbors.transpose
+    transpose = (None,) * 4 if t is None else (t.indptr, t.target, t.edge_type, t.edge_id)
+    out, _, weights = fused_attention(*inputs[:9], *transpose, *inputs[9:], return_weights, chosen)
+    return (out, weights.view(*neighbors.edge_type.shape, query.shape[1])) if return_weights else out
 
 
 def _choose(query: Tensor, implementation: Implementation | None) -> Implementation:
-    _check_name(implementation)
+    if implementation is not None and implementation not in IMPLEMENTATIONS:
+        raise ValueError(f'implementation must be one of {IMPLEMENTATIONS} or None, got {implementation!r}')
     device, dtype = query.device.type, query.dtype
     if device == 'cpu' and torch.is_autocast_enabled('cpu') and dtype != torch.float64:
         dtype = torch.float32  # the operator's autocast rule
-    wanted = implementation or _default
-    if wanted == 'numba' and not (device == 'cpu' and dtype == torch.float32):
+    for_numba, for_triton = device == 'cpu' and dtype == torch.float32, dtype in TRITON_DTYPES
+    if implementation == 'numba' and not for_numba:
         raise ValueError(
             f"implementation 'numba' takes float32 tensors on the CPU, got {dtype} on {device}; "
             f"use 'torch' or None"
         )
-    if wanted == 'triton' and dtype not in TRITON_DTYPES:
+    if implementation == 'triton' and not for_triton:
         raise ValueError(
             f"implementation 'triton' takes float32, bfloat16 or float16 tensors, got {dtype}; "
             f"use 'torch' or None"
         )
-    if wanted is None:
-        if device == 'cuda' and dtype in TRITON_DTYPES:
-            wanted = 'triton'
-        elif device == 'cpu' and dtype == torch.float32:
-            wanted = 'numba'
-        else:
-            return 'torch'
-    if wanted != 'torch' and not _installed[wanted]:
-        if wanted not in _warned:
-            _warned.add(wanted)
-            warnings.warn(
-                f'{wanted} is not installed: attention in plain torch is {_COST[wanted]}', stacklevel=3
-            )
-        return 'torch'
-    return wanted
-
-
-def _check_name(name: str | None) -> None:
-    if name is not None and name not in IMPLEMENTATIONS:
-        raise ValueError(f'implementation must be one of {IMPLEMENTATIONS} or None, got {name!r}')
-
-
-def _check_shapes(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    neighbors: InNeighbors | NeighborTable,
-    type_scale: Tensor,
-    type_bias: Tensor,
-    edge_bias: Tensor | None,
-    temperature: float,
-    logit_clamp: float,
-) -> None:
-    if query.dim() != 3 or query.shape[0] != neighbors.num_nodes:
-        raise ValueError(f'query needs shape [{neighbors.num_nodes}, H, C], got {tuple(query.shape)}')
-    _, H, C = query.shape
-    for name, x in (('key', key), ('value', value)):
-        if tuple(x.shape) != (neighbors.num_sources, H, C):
-            raise ValueError(f'{name} needs shape {(neighbors.num_sources, H, C)}, got {tuple(x.shape)}')
-    T = type_scale.shape[0]
-    if tuple(type_scale.shape) != (T, H, C):
-        raise ValueError(f'type_scale needs shape [T, {H}, {C}], got {tuple(type_scale.shape)}')
-    if tuple(type_bias.shape) != (T, H):
-        raise ValueError(f'type_bias needs shape {(T, H)}, got {tuple(type_bias.shape)}')
-    if edge_bias is not None and tuple(edge_bias.shape) != (*neighbors.edge_type.shape, H):
-        raise ValueError(
-            f'edge_bias needs shape {(*neighbors.edge_type.shape, H)}, got {tuple(edge_bias.shape)}'
+    if implementation is None:
+        implementation = 'torch'
+        if for_numba:
+            implementation = 'numba'
+        elif device == 'cuda' and for_triton:
+            implementation = 'triton'
+    if implementation == 'triton' and not _has_triton:
+        warnings.warn(
+            'triton is not installed: attention in plain torch is about ten times slower and keeps tensors '
+            'of size edges x channels; pip install triton',
+            stacklevel=3,
         )
-    if not temperature > 0:
-        raise ValueError(f'temperature must be positive, got {temperature}')
-    if logit_clamp < 0:
-        raise ValueError(f'logit_clamp must be 0 (none) or positive, got {logit_clamp}')
+        return 'torch'
+    return implementation
+
+
+def _check(inputs: AttentionInputs, neighbors: Graph) -> None:
+    if inputs.query.dim() != 3 or inputs.query.shape[0] != neighbors.num_nodes:
+        raise ValueError(f'query needs shape [{neighbors.num_nodes}, H, C], got {tuple(inputs.query.shape)}')
+    _, H, C = inputs.query.shape
+    T = inputs.type_scale.shape[0]
+    if tuple(inputs.type_scale.shape) != (T, H, C):
+        raise ValueError(f'type_scale needs shape [T, {H}, {C}], got {tuple(inputs.type_scale.shape)}')
+    for name, needed in (
+        ('key', (neighbors.num_sources, H, C)),
+        ('value', (neighbors.num_sources, H, C)),
+        ('type_bias', (T, H)),
+        ('edge_bias', (*neighbors.edge_type.shape, H)),
+    ):
+        tensor = getattr(inputs, name)
+        if tensor is not None and tuple(tensor.shape) != needed:
+            raise ValueError(f'{name} needs shape {needed}, got {tuple(tensor.shape)}')
+    if not inputs.temperature > 0:
+        raise ValueError(f'temperature must be positive, got {inputs.temperature}')
+    if inputs.logit_clamp < 0:
+        raise ValueError(f'logit_clamp must be 0 (none) or positive, got {inputs.logit_clamp}')

@@ -13,11 +13,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from graphgps_ext.graph import OutNeighbors
 from graphgps_ext.ops import numba_backward, numba_kernels
 from graphgps_ext.ops.inputs import AttentionInputs
-from graphgps_ext.ops.neighbors import OutNeighbors
 from graphgps_ext.ops.numba_kernels import Formula, Graph, Rows
-from graphgps_ext.ops.numba_threads import run_chunks
+from graphgps_ext.ops.numba_threads import row_chunks, run_chunks
 
 CHUNK_WORK = 2**18  # multiplications per chunk, a fraction of a millisecond
 MAX_CHUNKS = 128
@@ -33,13 +33,12 @@ def _rows(x: Tensor) -> tuple[Any, ...]:
     return tuple(Rows(flat, np.uint64(x.stride(0)), np.uint64(x.stride(1))))
 
 
-def _chunks(indptr: np.ndarray, width: int) -> np.ndarray:
+def _chunks(indptr: np.ndarray, width: int) -> list[int]:
     """Row boundaries of chunks of about equal work; a function of the graph and the width only."""
     num_rows = len(indptr) - 1
     cost = indptr + np.arange(num_rows + 1)  # an empty row costs as much as an edge
     num_chunks = int(min(MAX_CHUNKS, max(1, num_rows), 1 + cost[-1] * (width + 8) // CHUNK_WORK))
-    inner = np.searchsorted(cost, cost[-1] * np.arange(1, num_chunks) // num_chunks)
-    return np.concatenate([[0], inner, [num_rows]])
+    return row_chunks(cost, num_chunks)
 
 
 def _graph(inputs: AttentionInputs) -> Graph:

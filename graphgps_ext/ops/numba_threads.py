@@ -4,8 +4,9 @@ The kernels are plain (not `parallel=True`) functions which release the GIL and 
 pool of ordinary threads drives them. numba's own threading layers are avoided on purpose: GNU OpenMP aborts
 in a forked DataLoader worker, the `workqueue` layer aborts when two Python threads (say, a loader and
 autograd) enter it at once, and parallel functions compile much slower. Here a forked child simply makes its
-own pool, `torch.get_num_threads()` (1 inside DataLoader workers) is obeyed at each call, and the chunks
-depend on the data only, so results are equal for every number of threads.
+own pool, and `torch.get_num_threads()` (1 inside DataLoader workers) is obeyed at each call. Results are
+equal for every number of threads: rows are independent of each other or, where sums run across chunks, the
+chunks depend on the data only.
 
 numba's disk cache looks at the file of a kernel, not at the files of the functions inlined into it: after a
 change to those, delete `__pycache__`.
@@ -14,15 +15,20 @@ change to those, delete `__pycache__`.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import torch
 from numba import njit
+from numpy.typing import NDArray
 
 # Everything but nnan and ninf: a NaN in the input must reach the output.
 FASTMATH = {'reassoc', 'contract', 'arcp', 'nsz'}
+
+CHUNK_ENTRIES = 16_384  # some 0.2 ms of a draw, below which a further thread costs more than it brings
 
 _pool: ThreadPoolExecutor | None = None
 _pool_size = 0
@@ -47,6 +53,30 @@ def kernel(
             return njit(**options)(function)
 
     return decorate
+
+
+def row_chunks(offsets: NDArray[np.int64], num_chunks: int | None = None) -> list[int]:
+    """Cuts rows into ranges that hold about equally much; a row is never cut, and ranges may be empty.
+
+    Args:
+        offsets: [N + 1], ascending from 0; row i holds the entries `offsets[i]:offsets[i + 1]`.
+        num_chunks: how many; None = some for each of torch's threads, where the ranges do not change results.
+
+    Returns:
+        `num_chunks` + 1 boundaries, from 0 to N.
+    """
+    num_entries = int(offsets[-1])
+    if num_chunks is None:
+        num_chunks = max(1, min(16 * torch.get_num_threads(), num_entries // CHUNK_ENTRIES))
+    inner = np.searchsorted(offsets, num_entries * np.arange(1, num_chunks) // num_chunks)
+    return [0, *inner.tolist(), len(offsets) - 1]
+
+
+def row_ranges(offsets: NDArray[np.int64], size: int) -> Iterator[tuple[int, int]]:
+    """Ranges (first, last) of rows that hold about `size` entries each: bounds the memory of work on one."""
+    for first, last in pairwise(row_chunks(offsets, max(1, -(-int(offsets[-1]) // size)))):
+        if first < last:
+            yield first, last
 
 
 def run_chunks(work: Callable[[int], None], num_chunks: int) -> None:

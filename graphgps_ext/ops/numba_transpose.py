@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numba import int64
 
-from graphgps_ext.ops.numba_threads import kernel, run_chunks
+from graphgps_ext.ops.numba_threads import kernel, row_chunks, run_chunks
 
 CHUNK_EDGES = 2**18
 
@@ -73,8 +73,7 @@ def transpose(
     # A histogram per chunk: few enough that together they stay small beside the edges.
     per_source = num_edges // max(1, num_sources * num_types)
     num_chunks = max(1, min(torch.get_num_threads(), 8, num_edges // CHUNK_EDGES, per_source))
-    bounds = np.searchsorted(indptr, num_edges * np.arange(num_chunks + 1) // num_chunks)
-    bounds[0], bounds[-1] = 0, num_rows
+    bounds = row_chunks(indptr, num_chunks)
     counts = np.zeros((num_chunks, num_sources * num_types), np.int64)
 
     def count(p: int) -> None:

@@ -6,12 +6,35 @@ Edges of one type stand together because the CPU kernels take them in one go.
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+from dataclasses import replace
+from typing import TypeVar
 
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import OutNeighbors, index_dtype
+from graphgps_ext.graph import InNeighbors, NeighborTable, OutNeighbors, index_dtype
+from graphgps_ext.ops import numba_transpose
+
+G = TypeVar('G', InNeighbors, NeighborTable)
+
+
+def with_transpose(graph: G, num_types: int | None = None, *, with_edge_id: bool = False) -> G:
+    """The graph with its transpose, for backward passes; the same object if it holds one already.
+
+    Args:
+        graph: CSR or table.
+        num_types: T, above every edge type; None looks for it, for which a GPU has to be waited for.
+        with_edge_id: also note the position of each edge, which the gradient of a bias per edge needs.
+
+    Raises:
+        IndexError: if a source or a type is out of range (on the CPU; on a GPU nobody looks).
+    """
+    if graph.transpose is not None and (graph.transpose.edge_id is not None or not with_edge_id):
+        return graph
+    if num_types is None:
+        num_types = int(graph.edge_type.max()) + 1 if graph.edge_type.numel() else 1
+    arrays = (graph.indptr, graph.source, graph.edge_type, graph.num_sources, num_types)
+    return replace(graph, transpose=transpose(*arrays, with_edge_id=with_edge_id))
 
 
 def transpose(
@@ -37,26 +60,30 @@ def transpose(
     Raises:
         IndexError: if a source or a type is out of range (on the CPU; on a GPU nobody looks).
     """
-    K = source.shape[1] if indptr is None else 0
-    num_rows = source.shape[0] if indptr is None else indptr.numel() - 1
-    source, edge_type = source.flatten(), edge_type.flatten()
-    if source.device.type == 'cpu' and find_spec('numba') is not None:
-        from graphgps_ext.ops import numba_transpose
+    if source.device.type != 'cpu':
+        return transpose_torch(indptr, source, edge_type, num_sources, num_types, with_edge_id=with_edge_id)
+    _check_range('source', source, num_sources)
+    _check_range('edge_type', edge_type, num_types)
+    offsets = torch.arange(source.shape[0] + 1) * source.shape[1] if indptr is None else indptr
+    arrays = (offsets.numpy(), source.flatten().numpy(), edge_type.flatten().numpy())
+    made = numba_transpose.transpose(*arrays, num_sources, num_types, with_edge_id=with_edge_id)
+    out_indptr, target, out_type = (torch.from_numpy(array) for array in made[:3])
+    return OutNeighbors(out_indptr, target, out_type, None if made[3] is None else torch.from_numpy(made[3]))
 
-        _check_range('source', source, num_sources)
-        _check_range('edge_type', edge_type, num_types)
-        offsets = torch.arange(num_rows + 1) * K if indptr is None else indptr
-        arrays = numba_transpose.transpose(
-            offsets.numpy(),
-            source.numpy(),
-            edge_type.numpy(),
-            num_sources,
-            num_types,
-            with_edge_id=with_edge_id,
-        )
-        out_indptr, target, out_type = (torch.from_numpy(x) for x in arrays[:3])
-        edge_id = None if arrays[3] is None else torch.from_numpy(arrays[3])
-        return OutNeighbors(out_indptr, target, out_type, edge_id)
+
+def transpose_torch(
+    indptr: Tensor | None,
+    source: Tensor,
+    edge_type: Tensor,
+    num_sources: int,
+    num_types: int,
+    *,
+    with_edge_id: bool,
+) -> OutNeighbors:
+    """:func:`transpose` by one sort, on any device."""
+    num_rows = source.shape[0] if indptr is None else indptr.numel() - 1
+    K = source.shape[1] if indptr is None else 0
+    source, edge_type = source.flatten(), edge_type.flatten()
     key_dtype = index_dtype(num_sources * num_types)
     # An empty slot's key is -T + its type, negative: it sorts to the front and is left out.
     ordered, order = torch.sort(source.to(key_dtype) * num_types + edge_type, stable=True)

@@ -10,9 +10,9 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from graphgps_ext.graph import OutNeighbors
 from graphgps_ext.ops import triton_backward, triton_kernels
 from graphgps_ext.ops.inputs import AttentionInputs
-from graphgps_ext.ops.neighbors import OutNeighbors
 
 SEGMENT = 2048  # edges of a row handled by one program
 PROGRAMS = 16384  # programs of the row pass, each of which leaves one share of the table gradients

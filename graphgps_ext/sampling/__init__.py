@@ -2,14 +2,19 @@
 
 from graphgps_ext.sampling.neighborhood import LayeredNeighborhood, layered_neighborhood
 from graphgps_ext.sampling.neighbors import sample_neighbors
-from graphgps_ext.sampling.prefix import PrefixWeights, prefix_weights
+from graphgps_ext.sampling.neighbors_numba import RowSums, row_sums
+from graphgps_ext.sampling.plan import SamplingPlan
 from graphgps_ext.sampling.random import stream_key
+from graphgps_ext.sampling.strategies import FILLS, STRATEGIES
 
 __all__ = [
+    'FILLS',
+    'STRATEGIES',
     'LayeredNeighborhood',
-    'PrefixWeights',
+    'RowSums',
+    'SamplingPlan',
     'layered_neighborhood',
-    'prefix_weights',
+    'row_sums',
     'sample_neighbors',
     'stream_key',
 ]

@@ -30,7 +30,7 @@ _SLACK = 1.0 + 1e-8  # above the rounding of a logarithm and of a key, far below
 
 _CAPACITY = 32  # entries of a reservoir, in multiples of this, at least 2 K
 _LANES = 8  # int64 in a vector register: ranks are counted in whole registers
-_LONG_ROW = 8  # times K: from there on draws one by one from running sums beat the pass over the row
+LONG_ROW = 8  # times K: from there on draws one by one from running sums beat the pass over the row
 _LEAST_MASS = 2.0**-24  # share of a row's mass; if less is left, running sums hold fewer than 29 bits of it
 _BLOCK = 32  # rows looked up together
 STRIDE = 4  # edges of a row per entry of its guide
@@ -233,7 +233,7 @@ def _draw_with_replacement(indptr, prefix, guide, nodes, whole, first, last, mix
     for i in range(first, last):
         node = i if whole else nodes[i]
         begin, end = indptr[node], indptr[node + 1]
-        if end - begin < _LONG_ROW * size:
+        if end - begin < LONG_ROW * size:
             continue
         row = row_key(mixed_key, node)
         start = _guide_start(node, begin)
@@ -328,7 +328,7 @@ def draw_rows(
         row = row_key(mixed_key, node)
         if end - begin <= degree:
             count = _all_drawable(weights, use_weights, begin, end, slots)
-        elif prefix.size > 0 and end - begin >= _LONG_ROW * degree:
+        elif prefix.size > 0 and end - begin >= LONG_ROW * degree:
             count = _one_by_one(weights, prefix, scratch.edges[in_block], row, begin, end, degree, scratch)
         else:
             count = _reservoir(weights, use_weights, strategy, row, begin, end, degree, scratch)

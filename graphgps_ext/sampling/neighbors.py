@@ -6,37 +6,35 @@ smallest keys. That is the same as drawing one edge after another in proportion 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable
-from graphgps_ext.sampling.compiled import has_numba
+from graphgps_ext.graph import InNeighbors, NeighborTable
+from graphgps_ext.sampling.neighbors_numba import RowSums, draw_numba
 from graphgps_ext.sampling.neighbors_torch import draw_torch
-from graphgps_ext.sampling.prefix import PrefixWeights
-from graphgps_ext.sampling.strategies import FILLS, STRATEGIES, check_weights
+from graphgps_ext.sampling.strategies import FILLS, STRATEGIES, check_nodes, check_weights
 
 
 def sample_neighbors(
     graph: InNeighbors,
-    weights: Tensor | PrefixWeights | None,
+    weights: Tensor | None,
     degree: int,
     *,
     strategy: str,
     fill: str,
     key: int,
     nodes: Tensor | None = None,
+    sums: RowSums | None = None,
 ) -> NeighborTable:
     """Draws K = `degree` in-neighbours of every node, or of `nodes`.
 
     A row depends on (key, node) alone: not on the other rows asked for, nor on the number of threads. The CPU
     and CUDA draw from equal random numbers; their logarithms may differ in the last bits, which changes a row
-    only when two of its keys agree in their first 31 bits. (Prepared weights change the draw, not its law.)
+    only when two of its keys agree in their first 31 bits. (Running sums change the draw, not its law.)
 
     Args:
         graph: the attention graph; its device decides where the draw runs.
         weights: [E] float32, finite and not negative, in the order of the graph's edges: the attention scores
-            of one layer. 'uniform' ignores them, and for it alone they may be None. Weights that are drawn
-            from many times on a CPU are best prepared once by :func:`~graphgps_ext.sampling.prefix_weights`.
+            of one layer. 'uniform' ignores them, and for it alone they may be None.
         degree: K ≥ 1.
         strategy: 'weighted' draws without replacement in proportion to the weights; 'uniform' the same with
             equal weights; 'top' takes the largest weights, of equal ones the earlier edge.
@@ -45,6 +43,8 @@ def sample_neighbors(
             the soft-max). An edge of weight 0 is never drawn, and a row without a drawable edge stays empty.
         key: 64-bit key of the draw, see :func:`~graphgps_ext.sampling.random.stream_key`.
         nodes: [n] int64, the nodes whose rows are wanted, in any order; default all.
+        sums: :func:`~graphgps_ext.sampling.row_sums` of these weights, for weights that are drawn from many
+            times on a CPU. They must not change in between.
 
     Returns:
         A table of n (or N) rows with `edge_id`. Neighbours are ids of the whole graph; the distinct edges of
@@ -53,20 +53,14 @@ def sample_neighbors(
     Raises:
         ValueError: on a bad argument, or if a weight of a row asked for is negative, NaN or infinite.
     """
-    if isinstance(weights, Tensor):
-        weights = PrefixWeights(weights)
-    _check(graph, None if weights is None else weights.weights, degree, strategy, fill, nodes)
+    _check(graph, weights, degree, strategy, fill, nodes)
     if strategy == 'uniform':
         weights = None
-    if graph.indptr.is_cuda or not has_numba():
-        plain = None if weights is None else weights.weights
-        drawn = draw_torch(graph, plain, degree, strategy, fill, key, nodes)
+    if graph.indptr.is_cuda:
+        source, edge_type, edge_id = draw_torch(graph, weights, degree, strategy, fill, key, nodes)
     else:
-        from graphgps_ext.sampling.neighbors_numba import draw_numba
-
-        drawn = draw_numba(graph, weights, degree, strategy, fill, key, nodes)
-    neighbors, edge_type, edge_id = drawn
-    return NeighborTable(neighbors, edge_type, graph.num_sources, edge_id)
+        source, edge_type, edge_id = draw_numba(graph, weights, degree, strategy, fill, key, nodes, sums)
+    return NeighborTable(source, edge_type, graph.num_sources, edge_id)
 
 
 def _check(
@@ -78,17 +72,9 @@ def _check(
         raise ValueError(f'fill must be one of {", ".join(FILLS)}, got {fill!r} (spex.fill)')
     if degree < 1:
         raise ValueError(f'degree must be at least 1, got {degree} (spex.layer_degrees)')
-    if weights is None:
-        if strategy != 'uniform':
-            raise ValueError(f'strategy {strategy!r} needs weights, got None')
-    else:
+    if weights is not None:
         check_weights(graph, weights)
-    if nodes is not None:
-        if nodes.dim() != 1 or nodes.dtype != torch.int64:
-            raise ValueError(
-                f'nodes needs one dimension and dtype int64, got {list(nodes.shape)} {nodes.dtype}'
-            )
-        if nodes.numel() and not nodes.is_cuda:  # on CUDA indexing itself asserts, without a wait
-            low, high = (int(bound) for bound in nodes.aminmax())
-            if low < 0 or high >= graph.num_nodes:
-                raise ValueError(f'nodes must lie in [0, {graph.num_nodes}), got {low} to {high}')
+    elif strategy != 'uniform':
+        raise ValueError(f'strategy {strategy!r} needs weights, got None')
+    if nodes is not None:  # on CUDA indexing itself asserts, without a wait
+        check_nodes('nodes', nodes, None if nodes.is_cuda else graph.num_nodes)

@@ -1,4 +1,4 @@
-"""The draw of :func:`~graphgps_ext.sampling.sample_neighbors` in plain torch: for CUDA, and without numba.
+"""The draw of :func:`~graphgps_ext.sampling.sample_neighbors` in plain torch, for CUDA.
 
 One sort of packed 64-bit numbers (row, key) brings the K smallest keys of each row to its front. Rows are
 taken in chunks, so that the working memory does not grow with the graph.
@@ -11,7 +11,7 @@ import itertools
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import InNeighbors
+from graphgps_ext.graph import InNeighbors
 from graphgps_ext.sampling.random import row_key, uniform
 from graphgps_ext.sampling.strategies import bad_weight
 
@@ -31,7 +31,7 @@ def draw_torch(
     nodes: Tensor | None,
     chunk_edges: int = CHUNK_EDGES,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """neighbors, edge_type and edge_id, each [n, K], on the device of the graph. ValueError: a bad weight."""
+    """source, edge_type and edge_id, each [n, K], on the device of the graph. ValueError: a bad weight."""
     if nodes is None:
         nodes = torch.arange(graph.num_nodes, device=graph.indptr.device)
     begin = graph.indptr[nodes]

@@ -6,56 +6,62 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from graphgps_ext.sampling.compiled import has_numba
+from graphgps_ext.ops.numba_threads import kernel
 
 
-class Relabeler:
-    """Local ids for nodes of a whole graph; `n_id` [n] int64 lists the nodes met so far, in order."""
+@kernel(fastmath=False)
+def _relabel(nodes, local_id, n_id, num_known, out):  # type: ignore[no-untyped-def]
+    """Local ids of `nodes` in order of first appearance; returns how many nodes are known afterwards.
+
+    local_id [num_nodes] holds local id + 1, 0 = not seen yet; n_id is its inverse. Both are extended.
+    """
+    flat, flat_out = nodes.reshape(-1), out.reshape(-1)
+    for i in range(flat.size):
+        node = flat[i]
+        if node < 0:
+            flat_out[i] = -1
+            continue
+        if local_id[node] == 0:
+            n_id[num_known] = node
+            num_known += 1
+            local_id[node] = num_known
+        flat_out[i] = local_id[node] - 1
+    return num_known
+
+
+class NumbaRelabeler:
+    """Local ids for nodes of a whole graph; `n_id` [n] int64 lists the nodes met so far, in order.
+
+    One pass over the nodes with a look-up array, on the CPU.
+    """
 
     def __init__(self, num_nodes: int, device: torch.device) -> None:
         self.num_nodes = num_nodes
-        self.n_id = torch.empty(0, dtype=torch.int64, device=device)
-
-    def add(self, nodes: Tensor) -> Tensor:
-        """Local ids of `nodes` (-1 = none), in their shape and dtype; those not met before extend `n_id`."""
-        raise NotImplementedError
-
-
-def make_relabeler(num_nodes: int, device: torch.device) -> Relabeler:
-    """The compiled one on the CPU, the one in plain torch on CUDA or without numba."""
-    if device.type == 'cpu' and has_numba():
-        return NumbaRelabeler(num_nodes, device)
-    return TorchRelabeler(num_nodes, device)
-
-
-class NumbaRelabeler(Relabeler):
-    """One pass over the nodes with a look-up array."""
-
-    def __init__(self, num_nodes: int, device: torch.device) -> None:
-        super().__init__(num_nodes, device)
+        self.n_id = torch.empty(0, dtype=torch.int64)
         # zeros are handed out lazily, page by page: a small batch of a huge graph touches few of them
         self._local_id = np.zeros(num_nodes, np.int64)  # local id + 1; 0 = not met yet
 
     def add(self, nodes: Tensor) -> Tensor:
-        from graphgps_ext.sampling.relabel_kernel import relabel
-
+        """Local ids of `nodes` (-1 = none), in their shape and dtype; those not met before extend `n_id`."""
         known = self.n_id.numel()
         n_id = torch.empty(known + min(nodes.numel(), self.num_nodes - known), dtype=torch.int64)
         n_id[:known] = self.n_id
         local = torch.empty(nodes.shape, dtype=nodes.dtype)
-        size = relabel(nodes.contiguous().numpy(), self._local_id, n_id.numpy(), known, local.numpy())
+        size = _relabel(nodes.contiguous().numpy(), self._local_id, n_id.numpy(), known, local.numpy())
         self.n_id = n_id[:size]
         return local
 
 
-class TorchRelabeler(Relabeler):
-    """The same in parallel: a node is new where its smallest position in the list is."""
+class TorchRelabeler:
+    """The same in parallel, on any device: a node is new where its smallest position in the list is."""
 
     def __init__(self, num_nodes: int, device: torch.device) -> None:
-        super().__init__(num_nodes, device)
+        self.num_nodes = num_nodes
+        self.n_id = torch.empty(0, dtype=torch.int64, device=device)
         self._local_id = torch.full((num_nodes,), -1, device=device)
 
     def add(self, nodes: Tensor) -> Tensor:
+        """As :meth:`NumbaRelabeler.add`."""
         flat = nodes.reshape(-1).long()
         flat_or_0 = flat.clamp(min=0)
         if not self.num_nodes:
@@ -69,3 +75,8 @@ class TorchRelabeler(Relabeler):
         self.n_id = torch.cat([self.n_id, new])
         local = torch.where(flat >= 0, self._local_id[flat_or_0], -1)
         return local.view(nodes.shape).to(nodes.dtype)
+
+
+def make_relabeler(num_nodes: int, device: torch.device) -> NumbaRelabeler | TorchRelabeler:
+    """The compiled one on the CPU, the one in plain torch on CUDA."""
+    return (NumbaRelabeler if device.type == 'cpu' else TorchRelabeler)(num_nodes, device)

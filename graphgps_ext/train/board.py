@@ -1,31 +1,60 @@
-"""What a run writes to TensorBoard beside its curves: its config, and its row of hyper-parameters."""
+"""What a run writes to TensorBoard: its config, its curves, and its row of hyper-parameters."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import yaml
+from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
-from torch_geometric.graphgym.imports import pl
+from yacs.config import CfgNode
+
+from graphgps_ext.files import written
+from graphgps_ext.train.results import hyper_parameters
 
 
-def log_config(logger: pl.loggers.TensorBoardLogger, config: str, params: int) -> None:
-    """The resolved config as text, and the number of parameters."""
-    logger.experiment.add_text('config', f'```yaml\n{config}```')
-    logger.experiment.add_scalar('params', params, 0)
+class Board:
+    """The event file of a run, and `hparams.yaml` beside it.
 
-
-def log_result(
-    logger: pl.loggers.TensorBoardLogger, hyper_parameters: dict[str, Any], metrics: dict[str, float]
-) -> None:
-    """The row of a finished run: hyper-parameters and metrics.
-
-    Not by `log_hyperparams`: it also lists this run's keys as those of the whole comparison, and TensorBoard
-    then shows the keys of whichever run it reads first. Without such a list it looks at all runs, and begins
-    with the keys that differ among them.
+    Args:
+        run_dir: folder of the run.
     """
-    logger.log_metrics(metrics, step=0)
-    plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in hyper_parameters.items()}
-    _, start, end = hparams(plain, metrics)
-    writer = logger.experiment._get_file_writer()
-    writer.add_summary(start)
-    writer.add_summary(end)
+
+    def __init__(self, run_dir: Path) -> None:
+        self.run_dir = run_dir
+        self.writer = SummaryWriter(str(run_dir), flush_secs=30)
+
+    def log_config(self, cfg: CfgNode, params: int) -> None:
+        """The resolved config as text, the number of parameters, and the hyper-parameters as a file."""
+        self.writer.add_text('config', f'```yaml\n{cfg.dump()}```')
+        self.writer.add_scalar('params', params, 0)
+        with written(self.run_dir / 'hparams.yaml') as path:
+            path.write_text(yaml.safe_dump(hyper_parameters(cfg)), encoding='utf-8')
+
+    def log(self, scalars: dict[str, float], step: int) -> None:
+        """A point of each curve."""
+        for name, value in scalars.items():
+            self.writer.add_scalar(name, value, step)
+
+    def log_result(self, row: dict[str, Any], metrics: dict[str, float]) -> None:
+        """The row of a finished run: hyper-parameters and metrics.
+
+        Not by `add_hparams`: it also lists this run's keys as those of the whole comparison, and TensorBoard
+        then shows the keys of whichever run it reads first. Without such a list it looks at all runs, and
+        begins with the keys that differ among them.
+        """
+        self.log(metrics, step=0)
+        plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in row.items()}
+        _, start, end = hparams(plain, metrics)
+        writer = self.writer._get_file_writer()
+        writer.add_summary(start)
+        writer.add_summary(end)
+
+    def flush(self) -> None:
+        """Writes what is still in memory."""
+        self.writer.flush()
+
+    def close(self) -> None:
+        """Writes what is still in memory, and ends."""
+        self.writer.close()

@@ -1,4 +1,4 @@
-"""Peak memory of a run: resident set of the process, and allocations on the GPU."""
+"""Peak memory: resident set of the process, and allocations on the GPU."""
 
 from __future__ import annotations
 
@@ -11,25 +11,40 @@ import torch
 MB = 1e6
 
 
-def reset_peak() -> None:
-    """Starts the measurement anew, so that several runs in one process are told apart."""
+def reset_peak() -> bool:
+    """Starts the measurement anew, so that several runs in one process are told apart.
+
+    Returns:
+        Whether that of the resident set could be; otherwise its peak is that of the process so far.
+    """
+    if torch.cuda.is_available():
+        torch.cuda.reset_peak_memory_stats()
     try:
         Path('/proc/self/clear_refs').write_text('5')  # Linux: resets VmHWM
     except OSError:
-        pass  # then the peak is that of the process so far
-    if torch.cuda.is_available():
-        torch.cuda.reset_peak_memory_stats()
+        return False
+    return True
 
 
 def peak_rss_mb() -> float:
     """Peak resident set since :func:`reset_peak`, in 10⁶ bytes."""
-    status = Path('/proc/self/status')
-    if status.exists():
-        for line in status.read_text().splitlines():
-            if line.startswith('VmHWM'):
-                return int(line.split()[1]) * 1024 / MB
     factor = 1 if sys.platform == 'darwin' else 1024
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * factor / MB
+    peak = _status_mb('VmHWM')
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * factor / MB if peak is None else peak
+
+
+def rss_mb() -> float | None:
+    """Resident set of this moment, in 10⁶ bytes; None where the system does not tell."""
+    return _status_mb('VmRSS')
+
+
+def _status_mb(key: str) -> float | None:
+    """A line of /proc/self/status (Linux)."""
+    status = Path('/proc/self/status')
+    for line in status.read_text().splitlines() if status.exists() else ():
+        if line.startswith(key):
+            return int(line.split()[1]) * 1024 / MB
+    return None
 
 
 def peak_gpu_mb() -> float:

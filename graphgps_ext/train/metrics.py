@@ -18,6 +18,8 @@ from torchmetrics.classification import (
     MultilabelAUROC,
 )
 
+from graphgps_ext.errors import ConfigError
+
 NO_LABEL = -1
 
 
@@ -29,7 +31,7 @@ def num_outputs(data: Data) -> int:
     """
     needed = 'classification_multilabel' if data.y.dim() == 2 else 'classification'
     if cfg.dataset.task_type != needed:
-        raise ValueError(
+        raise ConfigError(
             f'dataset.task_type needs to be {needed} for labels of shape {list(data.y.shape)}, '
             f'got {cfg.dataset.task_type}'
         )
@@ -79,7 +81,7 @@ def best_metric(names: list[str] | tuple[str, ...]) -> str:
     if cfg.metric_best == 'auto':
         return 'auc' if 'auc' in names else 'accuracy'
     if cfg.metric_best not in names:
-        raise ValueError(
+        raise ConfigError(
             f'metric_best needs one of {", ".join(names)} for this task, got {cfg.metric_best!r}'
         )
     return cfg.metric_best

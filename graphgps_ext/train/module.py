@@ -1,8 +1,9 @@
-"""GraphGym's Lightning module for node classification, with one evaluation pass for all splits."""
+"""A network of GraphGym with the loss and the metrics of node classification."""
 
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any, cast
 
 import torch
@@ -10,7 +11,7 @@ from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.loss import compute_loss
-from torch_geometric.graphgym.model_builder import GraphGymModule
+from torch_geometric.graphgym.register import network_dict
 from torchmetrics import MeanMetric, MetricCollection
 
 from graphgps_ext.train.metrics import build_metrics, targets
@@ -18,8 +19,8 @@ from graphgps_ext.train.metrics import build_metrics, targets
 SPLITS = ('train', 'val', 'test')
 
 
-class NodeClassifier(GraphGymModule):
-    """Any network of GraphGym for nodes, trained on `train_mask`.
+class NodeClassifier(nn.Module):
+    """Any network of GraphGym for nodes, with metrics of each split.
 
     GraphGym evaluates each split by a pass of its own; here one pass over the evaluation batches serves
     validation and test, which halves the cost of an evaluation.
@@ -29,42 +30,34 @@ class NodeClassifier(GraphGymModule):
         dim_out: number of classes or tasks.
     """
 
+    model: Any  # what it can do is said by its capabilities
+
     def __init__(self, dim_in: int, dim_out: int) -> None:
+        super().__init__()
         binary = cfg.dataset.task_type == 'classification' and dim_out == 2
-        super().__init__(dim_in, 1 if binary else dim_out, cfg)
+        self.model = network_dict[cfg.model.type](dim_in=dim_in, dim_out=1 if binary else dim_out)
         self.dim_metrics = dim_out
-        self.best_epoch = -1  # known once training has ended
         self.split_metrics = nn.ModuleDict({f'{split}_split': build_metrics(dim_out) for split in SPLITS})
         self.split_loss = nn.ModuleDict({f'{split}_split': MeanMetric() for split in SPLITS})
 
-    def forward(self, batch: Data) -> tuple[Tensor, Tensor]:
-        """Prediction and labels; the network gets a copy to write on, as the batch may be used again."""
-        return self.model(copy.copy(batch))
+    def forward(self, batch: Data, split: str | None = None) -> tuple[Tensor, Tensor]:
+        """Predictions and labels of the nodes of a split, or of all that the network predicts.
 
-    def training_step(self, batch: Data, *args: Any, **kwargs: Any) -> Tensor | None:
-        """The loss on the training nodes of the batch; None, which is no step, if it has none."""
+        The network gets a copy of the batch to write on, as the batch may be used again.
+        """
         batch = copy.copy(batch)
-        batch.split = 'train'
-        pred, true = self(batch)
-        if not len(true):
-            return None
-        return self._update('train', pred, true)
+        if split is not None:
+            batch.split = split
+        return self.model(batch)
 
-    def validation_step(self, batch: Data, *args: Any, **kwargs: Any) -> None:
-        """One pass; the rows of each split are told apart by its mask."""
-        pred, true = self(batch)
-        for split in ('val', 'test'):
-            mask = batch[f'{split}_mask'][: len(pred)]
-            if mask.any():
-                self._update(split, pred[mask], true[mask])
-
-    def _update(self, split: str, pred: Tensor, true: Tensor) -> Tensor:
-        loss, score = compute_loss(pred, true)
+    def update(self, split: str, pred: Tensor, true: Tensor) -> Tensor:
+        """The mean loss of predictions, which are counted in the metrics of their split."""
+        loss, probability = compute_loss(pred, true)
         if true.is_floating_point() and true.isnan().any():  # tasks without a label: not learned from
             known = ~true.isnan()
             loss, _ = compute_loss(pred[known], true[known])
         metrics, mean_loss = self._of(split)
-        metrics.update(score.detach().float(), targets(true))
+        metrics.update(probability.detach().float(), targets(true))
         mean_loss.update(loss.detach(), weight=len(true))
         return loss
 
@@ -83,21 +76,21 @@ class NodeClassifier(GraphGymModule):
         return {name: float(value) for name, value in values.items()}
 
     @torch.no_grad()
-    def predict(self, batches: Any, num_nodes: int) -> Tensor:
-        """Prediction scores of GraphGym for all nodes that are seeds of `batches`, [N, ·] on the CPU.
+    def predict(self, batches: Iterable[Data], num_nodes: int, device: torch.device) -> Tensor:
+        """What GraphGym calls the score of a prediction, for all seeds of `batches`: [N, ·] on the CPU.
 
         Rows of nodes that are no seeds are NaN.
         """
         self.eval()
-        scores = None
+        predictions = None
         for batch in batches:
-            batch = batch.to(self.device)
+            batch = batch.to(device)
             pred, true = self(batch)
-            # Any labels do: only the score is wanted, and unlabelled nodes have none.
-            _, score = compute_loss(pred, torch.zeros_like(true))
-            if scores is None:
-                scores = torch.full((num_nodes, *score.shape[1:]), float('nan'))
-            nodes = batch.n_id[: len(score)].cpu() if 'n_id' in batch else slice(None)
-            scores[nodes] = score.float().cpu()
-        assert scores is not None
-        return scores
+            # Any labels do: only the prediction is wanted, and unlabelled nodes have none.
+            _, prediction = compute_loss(pred, torch.zeros_like(true))
+            if predictions is None:
+                predictions = torch.full((num_nodes, *prediction.shape[1:]), float('nan'))
+            nodes = batch.n_id[: len(prediction)].cpu() if 'n_id' in batch else slice(None)
+            predictions[nodes] = prediction.float().cpu()
+        assert predictions is not None
+        return predictions

@@ -1,7 +1,7 @@
 """What each `train.mode` does with one graph; `run/main.py` dispatches on it.
 
-A recipe takes the data of :func:`graphgps_ext.loader.load_graph` and Lightning callbacks to add to its own,
-and returns what it wrote to `summary.json`.
+A recipe takes the data of :func:`graphgps_ext.loader.load_graph` and a function to call after each evaluation
+(see :func:`graphgps_ext.train.fit.fit`), and returns what it wrote to `summary.json`.
 """
 
 from __future__ import annotations
@@ -14,75 +14,102 @@ from typing import Any
 import torch
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
-from torch_geometric.graphgym.imports import pl
 from torch_geometric.graphgym.register import register_train
 
 from graphgps_ext import scores
-from graphgps_ext.loader.neighbor_loader import SamplingPlan
-from graphgps_ext.network.plain import PlainNetwork
-from graphgps_ext.train.callbacks import PhasesOfNetwork, TemperatureSchedule
-from graphgps_ext.train.datamodule import PartitionedData, SampledData, WholeGraphData
-from graphgps_ext.train.fit import fit, report
+from graphgps_ext.capabilities import capabilities
+from graphgps_ext.errors import ConfigError
+from graphgps_ext.graph import EXPANDER
+from graphgps_ext.sampling import SamplingPlan
+from graphgps_ext.train.batches import Batches, RandomParts, SampledLayers, WholeGraphBatches
+from graphgps_ext.train.fit import AfterEvaluation, fit
 from graphgps_ext.train.metrics import best_metric, num_outputs
 from graphgps_ext.train.module import NodeClassifier
+from graphgps_ext.train.report import report
 from graphgps_ext.train.results import read_stats
-from graphgps_ext.transform.attention_graph import EXPANDER
-from graphgps_ext.transform.batch import attention_graph_of, plain_graph
+from graphgps_ext.train.state import Training
+from graphgps_ext.transform.batch import plain_graph
 
 
 def build_model(data: Data) -> NodeClassifier:
-    """The network of `model.type` for this graph, as a Lightning module."""
+    """The network of `model.type` for this graph, with its metrics."""
     cfg.share.dim_in, cfg.share.dim_out = data.num_features, num_outputs(data)
     cfg.share.num_nodes = data.num_nodes
     if cfg.prep.edge_attr:
-        cfg.dataset.edge_dim = data.attention_edge_attr.shape[1]
+        cfg.dataset.edge_dim = data.attention_edge_attr[0].shape[1]
     return NodeClassifier(cfg.share.dim_in, cfg.share.dim_out)
 
 
 def num_edges(data: Data) -> int:
     """Number of graph and expander edges, without self-loops and those of virtual nodes; 0 for an MLP."""
-    if cfg.model.type == 'pyg_mlp':
-        return 0
-    if 'attention_type' not in data:  # a graph for message passing
-        return data.num_edges
-    return int((data.attention_type <= EXPANDER).sum())
+    can = capabilities(cfg.model.type)
+    if can.plain:
+        return data.num_edges if can.sees_edges else 0
+    return int((data.layers[0].edge_type <= EXPANDER).sum())
 
 
 @register_train('full_graph')
-def train_full_graph(data: Data, *, callbacks: tuple[pl.Callback, ...] = ()) -> dict[str, Any]:
+def train_full_graph(data: Data, *, after_evaluation: AfterEvaluation | None = None) -> dict[str, Any]:
     """Any network of GraphGym on the whole graph in one batch (Exphormer and other baselines).
 
     PyG's models (`model.type pyg_...`) get graph edges alone, and parts with `train.sampler random_node`.
     """
     model = build_model(data)
-    if isinstance(model.model, PlainNetwork):
+    can = capabilities(cfg.model.type)
+    if can.plain:
         data = plain_graph(data)
-    datamodule = PartitionedData(data) if cfg.train.sampler == 'random_node' else WholeGraphData(data)
-    if hasattr(model.model, 'changes_phase'):
-        callbacks = (*callbacks, PhasesOfNetwork())
-    trainer = fit(model, datamodule, callbacks=callbacks)
+    batches: Batches = RandomParts(data) if cfg.train.sampler == 'random_node' else WholeGraphBatches(data)
+    before_epoch = start_epoch_of_network if can.phases else None
+    training, record = fit(model, batches, before_epoch=before_epoch, after_evaluation=after_evaluation)
     edges = num_edges(data)
-    return report(model, datamodule, data, trainer, kept_share=100.0 if edges else 0.0, edges=edges)
+    return report(training, record, data, kept_share=100.0 if edges else 0.0, edges=edges)
+
+
+def start_epoch_of_network(training: Training) -> None:
+    """Tells a network that trains in phases which epoch begins; a new phase goes on from the best so far."""
+    network = training.model.model
+    if network.changes_phase(training.epoch):
+        training.return_to_best()
+    network.start_epoch(training.epoch)
 
 
 @register_train('spexphormer_estimator')
-def train_estimator(data: Data, *, callbacks: tuple[pl.Callback, ...] = ()) -> dict[str, Any]:
+def train_estimator(data: Data, *, after_evaluation: AfterEvaluation | None = None) -> dict[str, Any]:
     """Stage 1: trains the estimator with annealing, and dumps the attention scores of its best epoch."""
-    datamodule = WholeGraphData(data)
-    model = build_model(data)
-    select_from = cfg.spex.temperature_hold if cfg.spex.select_after_hold else 0
-    trainer = fit(model, datamodule, select_from=select_from, callbacks=(TemperatureSchedule(), *callbacks))
-    dump_scores(model, datamodule.graph)
-    extra = {'edges': num_edges(data), 'temperature': model.model.temperature}
-    return report(model, datamodule, data, trainer, kept_share=100.0, **extra)
+    batches = WholeGraphBatches(data)
+    training, record = fit(
+        build_model(data),
+        batches,
+        select_from=cfg.spex.temperature_hold if cfg.spex.select_after_hold else 0,
+        before_epoch=anneal,
+        after_evaluation=after_evaluation,
+    )
+    dump_scores(training, batches.graph)
+    extra = {'edges': num_edges(data), 'temperature': training.model.model.temperature}
+    return report(training, record, data, kept_share=100.0, **extra)
+
+
+def anneal(training: Training) -> None:
+    """Sets the estimator's temperature for training and evaluation of the epoch that begins."""
+    training.model.model.temperature = temperature(
+        training.epoch,
+        decay=cfg.spex.temperature_decay,
+        minimum=cfg.spex.temperature_min,
+        hold=cfg.spex.temperature_hold,
+    )
+
+
+def temperature(epoch: int, *, decay: float, minimum: float, hold: int) -> float:
+    """τ of an epoch: 1 for `hold` epochs, then max(minimum, decay^(epoch − hold))."""
+    return 1.0 if epoch < hold else max(minimum, decay ** (epoch - hold))
 
 
 @torch.no_grad()
-def dump_scores(model: NodeClassifier, data: Data) -> None:
+def dump_scores(training: Training, data: Data) -> None:
     """One pass in evaluation mode at the checkpoint's temperature; writes `<run>/scores/` layer by layer."""
-    model.to(data.x.device).eval()
-    graph = attention_graph_of(data)
-    at_best = next(r for r in read_stats(Path(cfg.run_dir), 'val') if r['epoch'] == model.best_epoch)
+    model = training.model.eval()
+    graph = data.layers[0]
+    at_best = next(r for r in read_stats(Path(cfg.run_dir), 'val') if r['epoch'] == training.best_epoch)
     metric = best_metric(list(at_best))
     manifest = scores.Manifest(
         **expected_manifest(data),
@@ -90,7 +117,7 @@ def dump_scores(model: NodeClassifier, data: Data) -> None:
         num_edges=graph.num_edges,
         width=cfg.gt.dim_hidden,
         seed=cfg.seed,
-        epoch=model.best_epoch,
+        epoch=training.best_epoch,
         temperature=model.model.temperature,
         metric=metric,
         metric_value=at_best[metric],
@@ -105,24 +132,23 @@ def dump_scores(model: NodeClassifier, data: Data) -> None:
 
 
 @register_train('spexphormer')
-def train_spexphormer(data: Data, *, callbacks: tuple[pl.Callback, ...] = ()) -> dict[str, Any]:
+def train_spexphormer(data: Data, *, after_evaluation: AfterEvaluation | None = None) -> dict[str, Any]:
     """Stage 2: each layer sees a few in-neighbours per node, drawn by the attention scores of stage 1."""
     layers, path = load_scores(data)
     plan = SamplingPlan(
-        replace(attention_graph_of(data), out=None),  # tables have transposes of their own
+        replace(data.layers[0], transpose=None),  # tables have transposes of their own
         layers,
         layer_degrees(),
         strategy=cfg.spex.strategy,
         fill=cfg.spex.fill,
         per_batch=cfg.spex.resample == 'batch',
-        edge_attr=data.attention_edge_attr if cfg.prep.edge_attr else None,
+        edge_attr=data.attention_edge_attr[0] if cfg.prep.edge_attr else None,
     )
-    datamodule = SampledData(data, plan)
-    model = build_model(data)
-    trainer = fit(model, datamodule, callbacks=callbacks)
-    share = datamodule.kept_share
+    batches = SampledLayers(data, plan)
+    training, record = fit(build_model(data), batches, after_evaluation=after_evaluation)
+    share = batches.kept_share
     extra = {'edges': round(share / 100 * num_edges(data)), 'scores': None if path is None else str(path)}
-    return report(model, datamodule, data, trainer, kept_share=round(share, 2), **extra)
+    return report(training, record, data, kept_share=round(share, 2), **extra)
 
 
 def layer_degrees() -> list[int]:
@@ -174,7 +200,7 @@ def load_scores(data: Data) -> tuple[list[torch.Tensor | None], Path | None]:
     )
     wanted = score_layers()
     if max(wanted) >= len(loaded.layers):
-        raise ValueError(
+        raise ConfigError(
             f'spex.score_layers needs layers from 0 to {len(loaded.layers) - 1} of the estimator in {path}, '
             f'got {list(cfg.spex.score_layers)}'
         )
@@ -185,7 +211,7 @@ def expected_manifest(data: Data) -> dict[str, Any]:
     """What both stages must share, as far as the config and the graph tell."""
     return {
         'dataset': dataset_name(),
-        'graph_fingerprint': scores.graph_fingerprint(attention_graph_of(data)),
+        'graph_fingerprint': scores.graph_fingerprint(data.layers[0]),
         'split_fingerprint': scores.split_fingerprint(data.train_mask, data.val_mask, data.test_mask),
         'split': split_name(),
         'expander_algorithm': cfg.prep.exp_algorithm,

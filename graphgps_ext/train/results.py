@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,10 @@ import pandas as pd
 import yaml
 from torch_geometric.graphgym.config import set_cfg
 from yacs.config import CfgNode
+
+from graphgps_ext.config.tree import flatten, read_yaml
+from graphgps_ext.errors import OtherResultsError
+from graphgps_ext.files import written
 
 SPLITS = ('train', 'val', 'test')
 
@@ -35,10 +38,8 @@ PLACE_KEYS = (
 
 def write_json(path: Path, content: Any) -> None:
     """Writes JSON whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.{os.getpid()}.tmp')  # runs of one config may end together
-    temporary.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
-    os.replace(temporary, path)
+    with written(path) as temporary:
+        temporary.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
 
 
 def append_stats(run_dir: Path, split: str, record: dict[str, Any]) -> None:
@@ -69,25 +70,13 @@ def drop_stats_from(run_dir: Path, epoch: int) -> None:
         records = [r for r in read_stats(run_dir, split) if r['epoch'] < epoch]
         path = run_dir / split / 'stats.json'
         if path.is_file():
-            temporary = path.with_name('stats.json.tmp')
-            temporary.write_text(''.join(json.dumps(r) + '\n' for r in records), encoding='utf-8')
-            os.replace(temporary, path)
-
-
-def flatten(node: dict[str, Any], prefix: str = '') -> dict[str, Any]:
-    """A tree of groups as one level of dotted keys."""
-    out: dict[str, Any] = {}
-    for key, value in node.items():
-        if isinstance(value, dict):
-            out.update(flatten(value, f'{prefix}{key}.'))
-        else:
-            out[f'{prefix}{key}'] = list(value) if isinstance(value, tuple) else value
-    return out
+            with written(path) as temporary:
+                temporary.write_text(''.join(json.dumps(r) + '\n' for r in records), encoding='utf-8')
 
 
 def flat_config(cfg: CfgNode) -> dict[str, Any]:
     """The config as one level of dotted keys."""
-    return flatten(yaml.safe_load(cfg.dump()))
+    return dict(flatten(yaml.safe_load(cfg.dump())))
 
 
 def _what_it_computes(flat: dict[str, Any]) -> dict[str, Any]:
@@ -120,7 +109,7 @@ def _changed_keys(cfg: CfgNode) -> list[str]:
     stored = Path(cfg.run_dir) / 'config.yaml'
     if not stored.is_file():
         return []
-    old = _what_it_computes(flatten(yaml.safe_load(stored.read_text(encoding='utf-8'))))
+    old = _what_it_computes(dict(flatten(read_yaml(stored))))
     new = _what_it_computes(flat_config(cfg))
     changed = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
     return [f'  {k}: {old.get(k)!r} there, {new.get(k)!r} now' for k in changed]
@@ -135,7 +124,7 @@ def is_finished(cfg: CfgNode) -> bool:
     changed = _changed_keys(cfg)
     if changed and not cfg.train.overwrite:
         listed = '\n'.join(changed)
-        raise FileExistsError(
+        raise OtherResultsError(
             f'{cfg.run_dir} holds results of another config:\n{listed}\n'
             f'Set out_dir to another folder, or train.overwrite True to delete them.'
         )
@@ -143,14 +132,17 @@ def is_finished(cfg: CfgNode) -> bool:
 
 
 def start_run_dir(cfg: CfgNode) -> None:
-    """Makes `cfg.run_dir`, with the config in it; results of another config are deleted."""
+    """Makes `cfg.run_dir`, with the config in it; results of another config are deleted.
+
+    So are half-written files that a killed process left (see :func:`graphgps_ext.files.written`).
+    """
     run_dir = Path(cfg.run_dir)
     if _changed_keys(cfg):
         shutil.rmtree(run_dir)
-    run_dir.mkdir(parents=True, exist_ok=True)
-    temporary = run_dir / 'config.yaml.tmp'
-    temporary.write_text(cfg.dump(), encoding='utf-8')
-    os.replace(temporary, run_dir / 'config.yaml')
+    for left in run_dir.rglob('.[0-9]*.*'):
+        left.unlink()
+    with written(run_dir / 'config.yaml') as temporary:
+        temporary.write_text(cfg.dump(), encoding='utf-8')
 
 
 def aggregate(config_dir: Path) -> dict[str, dict[str, float]]:

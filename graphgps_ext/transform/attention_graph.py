@@ -8,10 +8,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import InNeighbors, index_dtype
+from graphgps_ext.errors import ConfigError, DataError
+from graphgps_ext.graph import EXPANDER, FROM_VIRTUAL, GRAPH, SELF_LOOP, TO_VIRTUAL, InNeighbors, index_dtype
 from graphgps_ext.transform.expander import ExpanderAlgorithm, expander_table
-
-GRAPH, EXPANDER, SELF_LOOP, TO_VIRTUAL, FROM_VIRTUAL = range(5)
 
 
 @dataclass(frozen=True)
@@ -58,8 +57,6 @@ def attention_graph(
     expander_seed: int = 0,
     self_loops: bool = True,
     num_virtual_nodes: int = 0,
-    check_max_nodes: int = 20_000,
-    max_tries: int = 10,
 ) -> AttentionGraph:
     """Build the attention graph (METHOD section 1; Exphormer, arXiv 2303.06147, section 3).
 
@@ -77,8 +74,6 @@ def attention_graph(
         expander_seed: seed of the expander's draw.
         self_loops: add one self-loop per node, virtual nodes included.
         num_virtual_nodes: V nodes with ids N ... N + V - 1, joined to every real node in both directions.
-        check_max_nodes: see :func:`expander_table`.
-        max_tries: see :func:`expander_table`.
 
     Raises:
         ValueError: if an argument is out of range or shapes do not fit.
@@ -89,14 +84,7 @@ def attention_graph(
     dtype = index_dtype(size)
     blocks = _graph_blocks(edge_index.long(), num_nodes, size, edge_attr, undirected)
     if expander:
-        table = expander_table(
-            num_nodes,
-            expander_degree,
-            algorithm=expander_algorithm,
-            seed=expander_seed,
-            check_max_nodes=check_max_nodes,
-            max_tries=max_tries,
-        )
+        table = expander_table(num_nodes, expander_degree, algorithm=expander_algorithm, seed=expander_seed)
         present = table >= 0
         blocks.append(_Block(_pad(present.sum(1), size), table[present], EXPANDER))
     if self_loops:
@@ -130,27 +118,27 @@ def graph_share(neighbors: InNeighbors) -> float:
 
 def _check(edge_index: Tensor, num_nodes: int, edge_attr: Tensor | None, num_virtual_nodes: int) -> None:
     if num_nodes < 1:
-        raise ValueError(f'the graph needs at least one node, got num_nodes {num_nodes} (key dataset.name)')
+        raise DataError(f'the graph needs at least one node, got num_nodes {num_nodes} (key dataset.name)')
     if num_virtual_nodes < 0:
-        raise ValueError(
+        raise ConfigError(
             f'num_virtual_nodes needs to be at least 0, got {num_virtual_nodes} (key prep.num_virt_node)'
         )
     if edge_index.dim() != 2 or edge_index.shape[0] != 2 or edge_index.is_floating_point():
-        raise ValueError(
+        raise DataError(
             f'edge_index needs shape [2, E] and integers, got {tuple(edge_index.shape)} {edge_index.dtype} '
             '(key dataset.name)'
         )
     if edge_index.numel():
         low, high = (int(v) for v in torch.aminmax(edge_index))
         if low < 0 or high >= num_nodes:
-            raise ValueError(
+            raise DataError(
                 f'edge_index needs node ids from 0 to {num_nodes - 1}, got ids from {low} to {high} '
                 '(key dataset.name)'
             )
     if edge_attr is not None and (
         edge_attr.dim() != 2 or edge_attr.shape[0] != edge_index.shape[1] or not edge_attr.is_floating_point()
     ):
-        raise ValueError(
+        raise DataError(
             f'edge_attr needs shape [{edge_index.shape[1]}, D] and a floating dtype, '
             f'got {tuple(edge_attr.shape)} {edge_attr.dtype} (key dataset.name)'
         )

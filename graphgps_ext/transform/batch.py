@@ -1,56 +1,74 @@
-"""How graphs of attention travel on PyG's `Data`: flat tensors, so that PyG's collation and `to` apply."""
+"""What a batch carries for each layer of a network, and the graph that message passing sees.
+
+A batch has `layers`, a :class:`PerLayer` of L graphs (those of a full batch are one and the same), and, where
+edges have features, `attention_edge_attr`, a :class:`PerLayer` of [E, D] or [N, K, D].
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from graphgps_ext.ops import InNeighbors, NeighborTable, OutNeighbors
-from graphgps_ext.transform.attention_graph import GRAPH
+from graphgps_ext.errors import ConfigError
+from graphgps_ext.graph import Graph, PerLayer, graph_edges
 
 
-def attach_attention_graph(data: Data, graph: InNeighbors) -> Data:
-    """Puts `graph` and its transpose on a shallow copy of `data`, as tensors named `attention_*`."""
-    graph = graph.with_out_neighbors(with_edge_id='attention_edge_attr' in data)
-    assert graph.out is not None
-    data = data.__copy__()
-    data.attention_indptr = graph.indptr
-    data.attention_source = graph.source
-    data.attention_type = graph.edge_type
-    data.attention_out_indptr = graph.out.indptr
-    data.attention_out_target = graph.out.target
-    data.attention_out_type = graph.out.edge_type
-    if graph.out.edge_id is not None:
-        data.attention_out_id = graph.out.edge_id
-    return data
+def per_layer(batch: Data, key: str) -> PerLayer[Any]:
+    """`batch[key]`, also from the list of one that PyG's collation (in GraphGym's stock main) makes of it."""
+    value = batch[key]
+    return value[0] if isinstance(value, list) else value
 
 
-def attention_graph_of(data: Data) -> InNeighbors:
-    """The attention graph that :func:`attach_attention_graph` put on `data`.
+def layer_graphs(batch: Data, num_layers: int) -> PerLayer[Graph]:
+    """The graph of each layer.
 
     Raises:
-        ValueError: if there is none.
+        ConfigError: if there is none, or not one for each layer.
     """
-    if 'attention_indptr' not in data:
-        raise ValueError(
+    graphs = _graphs(batch)
+    if len(graphs) != num_layers:
+        raise ConfigError(
+            f'a network of {num_layers} layers needs a batch of as many graphs, '
+            f'got {len(graphs)} (set gt.layers or spex.layer_degrees)'
+        )
+    return graphs
+
+
+def edge_attr_per_layer(batch: Data, num_layers: int) -> PerLayer[Tensor | None]:
+    """The edge features of each layer's graph, [E, D] or [N, K, D]; None where it has none."""
+    if 'attention_edge_attr' not in batch:
+        return PerLayer([None] * num_layers)
+    return per_layer(batch, 'attention_edge_attr')
+
+
+def take_layer(batch: Data) -> tuple[Graph, Tensor | None]:
+    """Takes the next layer's graph and edge features off the batch, for stacks whose layers see it alone.
+
+    Raises:
+        ConfigError: if no graph is left.
+    """
+    graphs = _graphs(batch)
+    edge_attr = edge_attr_per_layer(batch, len(graphs))
+    if not len(graphs):
+        raise ConfigError(
+            'each layer needs a graph on the batch, got more layers than graphs (set gnn.layers_mp)'
+        )
+    batch.layers = PerLayer([*graphs][1:])
+    if 'attention_edge_attr' in batch:
+        batch.attention_edge_attr = PerLayer([*edge_attr][1:])
+    return graphs[0], edge_attr[0]
+
+
+def _graphs(batch: Data) -> PerLayer[Graph]:
+    if 'layers' not in batch:
+        raise ConfigError(
             'this layer needs an attention graph on the batch, got none: load the data with a dataset.format '
             'of graphgps_ext (see the README)'
         )
-    return InNeighbors(
-        data.attention_indptr,
-        data.attention_source,
-        data.attention_type,
-        num_sources=data.attention_indptr.numel() - 1,
-        out=OutNeighbors(
-            data.attention_out_indptr,
-            data.attention_out_target,
-            data.attention_out_type,
-            data.get('attention_out_id'),
-        ),
-    )
+    return per_layer(batch, 'layers')
 
 
 def plain_graph(data: Data) -> Data:
@@ -62,35 +80,8 @@ def plain_graph(data: Data) -> Data:
     Returns:
         `x`, `y`, the masks, `edge_index` [2, E] int64, and `n_id` [N] int64, which a part of the graph keeps.
     """
-    graph = attention_graph_of(data)
     keys = ('x', 'y', 'train_mask', 'val_mask', 'test_mask')
     plain = Data(**{key: data[key] for key in keys if key in data})
-    plain.edge_index = graph.edge_index()[:, graph.edge_type == GRAPH]
+    plain.edge_index = graph_edges(data.layers[0])
     plain.n_id = torch.arange(data.num_nodes, device=plain.edge_index.device)
     return plain
-
-
-def layer_graphs(data: Data, num_layers: int) -> Sequence[InNeighbors | NeighborTable]:
-    """The graph of each layer: the sampled tables of a layered batch, or the one attention graph L times.
-
-    Raises:
-        ValueError: if a layered batch has another number of layers.
-    """
-    if 'layers' not in data:
-        return [attention_graph_of(data)] * num_layers
-    if len(data.layers) != num_layers:
-        raise ValueError(
-            f'a network of {num_layers} layers needs a batch of as many sampled layers, '
-            f'got {len(data.layers)} (set gt.layers or spex.layer_degrees)'
-        )
-    return data.layers
-
-
-def edge_attr_per_layer(data: Data, num_layers: int) -> Iterator[Tensor | None]:
-    """The edge features of each layer's graph, [E, D] or [N, K, D]; None where the graph has none."""
-    if 'attention_edge_attr' not in data:
-        yield from [None] * num_layers
-    elif 'layers' in data:
-        yield from data.attention_edge_attr
-    else:
-        yield from [data.attention_edge_attr] * num_layers

@@ -16,7 +16,8 @@ from scipy.linalg import eigvalsh_tridiagonal
 from scipy.sparse import csr_array
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import INT32_MAX
+from graphgps_ext.errors import ConfigError, DataError
+from graphgps_ext.graph import INT32_MAX
 
 ExpanderAlgorithm = Literal['permutation', 'hamiltonian']
 ALGORITHMS: tuple[ExpanderAlgorithm, ...] = ('permutation', 'hamiltonian')
@@ -59,21 +60,21 @@ def expander_table(
 
     Raises:
         ValueError: if an argument is out of range.
-        RuntimeError: if no draw passes the check.
+        ConfigError: if no draw passes the check.
     """
     if num_nodes < 1:
-        raise ValueError(f'num_nodes needs to be at least 1, got {num_nodes} (key dataset.name)')
+        raise DataError(f'num_nodes needs to be at least 1, got {num_nodes} (key dataset.name)')
     if degree < 1:
-        raise ValueError(f'the expander degree needs to be at least 1, got {degree} (key prep.exp_deg)')
+        raise ConfigError(f'the expander degree needs to be at least 1, got {degree} (key prep.exp_deg)')
     if algorithm not in ALGORITHMS:
-        raise ValueError(
+        raise ConfigError(
             f'the expander algorithm needs to be one of {", ".join(ALGORITHMS)}, got {algorithm!r} '
             '(key prep.exp_algorithm)'
         )
     if seed < 0:
-        raise ValueError(f'the expander seed needs to be at least 0, got {seed} (key prep.exp_seed)')
+        raise ConfigError(f'the expander seed needs to be at least 0, got {seed} (key prep.exp_seed)')
     if max_tries < 1:
-        raise ValueError(f'max_tries needs to be at least 1, got {max_tries}')
+        raise ConfigError(f'max_tries needs to be at least 1, got {max_tries}')
     nodes: NDArray[Any] = np.arange(num_nodes, dtype=np.int32 if num_nodes <= INT32_MAX else np.int64)
     if num_nodes <= 2 * degree:
         others = (nodes[:, None] + 1 + nodes[None, : num_nodes - 1]) % num_nodes
@@ -83,7 +84,7 @@ def expander_table(
         if num_nodes > check_max_nodes or has_spectral_gap(torch.from_numpy(table)):
             table[table == nodes[:, None]] = -1
             return torch.from_numpy(table)
-    raise RuntimeError(
+    raise ConfigError(
         f'no expander of degree {degree} on {num_nodes} nodes reached the spectral gap '
         f'{2 * degree - _largest_accepted(degree):.3f} in {max_tries} tries '
         '(raise prep.exp_deg or change prep.exp_seed)'

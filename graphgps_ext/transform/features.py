@@ -10,6 +10,8 @@ from torch_geometric.data import Data
 from torch_geometric.transforms import AddLaplacianEigenvectorPE, AddRandomWalkPE, NormalizeFeatures
 from torch_geometric.utils import coalesce, remove_self_loops, to_undirected
 
+from graphgps_ext.errors import ConfigError
+
 NORMALIZATIONS = ('none', 'row', 'standardize')
 SEED = 0  # of the eigenvectors' start and signs: runs, and both stages, share one encoding
 
@@ -27,7 +29,7 @@ def normalize_features(x: Tensor, how: str) -> Tensor:
         ValueError: for another `how`.
     """
     if how not in NORMALIZATIONS:
-        raise ValueError(
+        raise ConfigError(
             f'normalisation needs one of {", ".join(NORMALIZATIONS)}, got {how!r} '
             f'(set dataset.normalize_features)'
         )
@@ -65,7 +67,7 @@ def positional_encodings(
         ValueError: if the graph has too few nodes for that many eigenvectors.
     """
     if eigenvectors >= num_nodes:
-        raise ValueError(
+        raise ConfigError(
             f'a graph of {num_nodes} nodes has fewer than {eigenvectors} eigenvectors after the first '
             f'(set posenc_LapPE.eigen.max_freqs)'
         )

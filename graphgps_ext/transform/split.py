@@ -13,7 +13,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from graphgps_ext.errors import ConfigError, DataError
 from graphgps_ext.transform.seeding import purpose_generator
+
+SPLIT_MODES = ('standard', 'random', 'class-balanced')  # `dataset.split_mode`
 
 
 @dataclass(frozen=True)
@@ -37,20 +40,20 @@ class Split:
         masks = {'train': self.train, 'val': self.val, 'test': self.test}
         for name, mask in masks.items():
             if mask.dtype != torch.bool or mask.shape != (self.train.numel(),):
-                raise ValueError(
+                raise DataError(
                     f'the {name} mask needs shape [{self.train.numel()}] and dtype bool, '
                     f'got {list(mask.shape)} {mask.dtype}'
                 )
         for name, mask in masks.items():
             if not mask.any():
-                raise ValueError(
+                raise DataError(
                     f'the {name} mask is empty: every part of a split needs a node with a label; '
                     f'change dataset.split (ratios), dataset.split_mode or dataset.split_index'
                 )
         for first, second in (('train', 'val'), ('train', 'test'), ('val', 'test')):
             shared = int((masks[first] & masks[second]).sum())
             if shared:
-                raise ValueError(
+                raise DataError(
                     f'the {first} and {second} masks share {shared} nodes, but no node may be in two parts '
                     f'of a split; correct the masks or set dataset.split_mode to random'
                 )
@@ -81,7 +84,7 @@ def random_split(
         ValueError: if the ratios are not three positive shares of one, or a part comes out empty.
     """
     if len(ratios) != 3 or min(ratios) <= 0 or abs(sum(ratios) - 1) > 1e-6:
-        raise ValueError(
+        raise ConfigError(
             f'dataset.split needs three positive ratios (train, val, test) that sum to 1, got {list(ratios)}'
         )
     if candidates is None:
@@ -107,12 +110,12 @@ def class_balanced_split(y: Tensor, train_ratio: float, seed: int) -> Split:
         ValueError: if y is not [N] integer, or a class has fewer nodes than it must give.
     """
     if y.dim() != 1 or y.is_floating_point():
-        raise ValueError(
+        raise DataError(
             f'a class-balanced split needs one integer class per node (y [N]), '
             f'got y {list(y.shape)} {y.dtype}; set dataset.split_mode to random'
         )
     if not 0 < train_ratio < 1:
-        raise ValueError(f'dataset.split needs a training ratio between 0 and 1, got {train_ratio}')
+        raise ConfigError(f'dataset.split needs a training ratio between 0 and 1, got {train_ratio}')
     generator = purpose_generator('split', seed)
     order = _shuffled(_ids(y >= 0, y.numel()), generator)
     order = order[torch.argsort(y[order], stable=True)]  # grouped by class, shuffled within each
@@ -120,7 +123,7 @@ def class_balanced_split(y: Tensor, train_ratio: float, seed: int) -> Split:
     num_train = round(train_ratio * order.numel() / max(class_size.numel(), 1))
     for c, size in enumerate(class_size.tolist()):
         if size < num_train:
-            raise ValueError(
+            raise DataError(
                 f'class {c} has {size} labelled nodes, but a class-balanced split with ratio {train_ratio} '
                 f'needs {num_train} training nodes of each class; lower dataset.split[0] or set '
                 f'dataset.split_mode to random'
@@ -140,7 +143,7 @@ def num_fixed_splits(*masks: Tensor) -> int:
     """
     columns = {mask.shape[1] for mask in masks if mask.dim() == 2}
     if len(columns) > 1:
-        raise ValueError(f'train, val and test masks need one number of columns, got {sorted(columns)}')
+        raise DataError(f'train, val and test masks need one number of columns, got {sorted(columns)}')
     return columns.pop() if columns else 1
 
 
@@ -162,7 +165,7 @@ def fixed_split(
     masks = [train_mask, val_mask, test_mask]
     num_splits = num_fixed_splits(*masks)
     if not 0 <= index < num_splits:
-        raise ValueError(
+        raise ConfigError(
             f'dataset.split_index must be in 0..{num_splits - 1} (this data set has {num_splits} fixed '
             f'split{"s" if num_splits > 1 else ""}), got {index}'
         )

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from graphgps_ext import scores
-from graphgps_ext.ops.neighbors import InNeighbors
+from graphgps_ext.graph import InNeighbors
 
 DEGREES = (5, 0, 1, 3, 12, 2, 7, 1, 30, 4)
 

@@ -1,5 +1,6 @@
 """The report: its files, its sentences, and what a failure leaves behind."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -117,6 +118,14 @@ def test_scores_without_expander_edges_or_large_degrees_have_a_report(tmp_path):
 def test_a_node_without_edges_everywhere_has_a_report(tmp_path):
     found = one_run(tmp_path / 'run', [[[1.0], []]] * 2, [[2], []])
     assert write_report(tmp_path / 'out', found).is_file()
+
+
+def test_table_reads_as_markdown():
+    table = pd.DataFrame({'run': ['00', 'a|b'], 'value': [1 / 3, np.nan], 'nodes': [1000, 2]})
+    lines = [re.split(r'(?<!\\)\|', line) for line in report.markdown_table(table).splitlines()]
+    cells = [[cell.strip() for cell in line[1:-1]] for line in lines]
+    assert cells[0] == ['run', 'value', 'nodes'] and all(set(mark) <= set(':-') for mark in cells[1])
+    assert cells[2:] == [['00', '0.3333', '1000'], [r'a\|b', '–', '2']]
 
 
 # --- sentences follow from the numbers ---

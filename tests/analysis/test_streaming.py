@@ -16,7 +16,7 @@ from graphgps_ext.analysis import (
     network_distance,
     topk_coverage,
 )
-from graphgps_ext.analysis.stream import Summary, row_blocks
+from graphgps_ext.analysis.stream import over_nodes, row_blocks
 
 MEASURES = {
     'entropy': entropy,
@@ -57,19 +57,15 @@ def test_blocks_are_bounded_and_cover_every_row_once():
     assert [block.degree.tolist() for block in blocks] == [[3, 0, 4], [20], [1, 1, 1, 0]]
 
 
-def test_summary_of_blocks_is_that_of_all_values():
-    values = np.random.default_rng(0).random(1000) + 1e6  # far from zero: sums of squares would lose digits
-    summary = Summary(1e6 + 1, 1e6)
-    for part in np.split(values, [1, 10, 500]):
-        summary.add(np.append(part, np.nan))
-    assert summary.columns()['nodes'] == 1000
-    assert summary.columns()['mean'] == pytest.approx(values.mean(), rel=1e-15)
-    assert summary.columns()['std'] == pytest.approx(values.std(), rel=1e-8)
-    median = np.quantile(values, 0.5, method='inverted_cdf')
-    assert summary.columns()['median'] == pytest.approx(median, abs=1 / 4096)
+def test_summary_leaves_out_what_is_not_defined():
+    found = over_nodes(np.array([3, np.nan, 0, 4, 1, np.nan, 2.0]))
+    wanted = {'nodes': 5, 'mean': 2, 'std': np.sqrt(2), 'q10': 0, 'median': 2, 'q90': 4}
+    assert found == pytest.approx(wanted, rel=1e-15)
+    halves = over_nodes(np.array([0.0, 1.0, 5.0, 7.0]))
+    assert (halves['median'], halves['q10'], halves['q90']) == (1, 0, 7)  # no value is made up between two
 
 
 def test_summary_of_nothing_is_not_a_number():
-    columns = Summary(1.0).columns()
-    assert columns.pop('nodes') == 0
-    assert all(np.isnan(value) for value in columns.values())
+    found = over_nodes(np.array([np.nan]))
+    assert found.pop('nodes') == 0
+    assert len(found) == 5 and all(np.isnan(value) for value in found.values())

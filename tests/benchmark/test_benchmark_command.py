@@ -1,23 +1,19 @@
-"""run/benchmark.py as a user calls it."""
+"""`graphgps-ext benchmark` as a user calls it."""
 
 from __future__ import annotations
 
-import importlib.util
-import runpy
-import sys
 from pathlib import Path
-from types import ModuleType
 
 import fake_runs
 import pandas as pd
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from graphgps_ext.benchmark import execute
-from graphgps_ext.benchmark.errors import BenchmarkError
+from graphgps_ext.benchmark.configs import find_files
+from graphgps_ext.commands import benchmark, main
+from graphgps_ext.errors import UserError
 
 REPOSITORY = Path(__file__).resolve().parents[2]
-SCRIPT = REPOSITORY / 'run' / 'benchmark.py'
 EXPHORMER = REPOSITORY / 'configs/Exphormer/minesweeper-grid-Exphormer.yaml'
 SPEXPHORMER = REPOSITORY / 'configs/Spexphormer/minesweeper-grid-spexphormer.yaml'
 TINY = {
@@ -32,24 +28,13 @@ TINY = {
 }
 
 
-@pytest.fixture(scope='module')
-def script() -> ModuleType:
-    spec = importlib.util.spec_from_file_location('benchmark_script', SCRIPT)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
 @pytest.mark.slow
-def test_two_models_from_files_to_table_and_again(
-    tmp_path: Path, script: ModuleType, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_two_models_from_files_to_table_and_again(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = tmp_path / 'out'
     tiny = [str(part) for pair in TINY.items() for part in pair]
     line = [str(EXPHORMER), str(SPEXPHORMER), '--devices', 'cpu', '--jobs', '2', '--out', str(out), *tiny]
 
-    assert script.main(line) == 0
+    assert benchmark.main(line) == 0
     printed = capsys.readouterr().out
     assert '3 runs: 3 models (Spexphormer-estimator, Exphormer, Spexphormer) on minesweeper-grid' in printed
     frame = pd.read_csv(out / 'results.csv')
@@ -86,7 +71,7 @@ def test_two_models_from_files_to_table_and_again(
     # A run that was killed before its end is taken up again, all others are left alone.
     before = {path: path.stat().st_mtime_ns for path in out.rglob('summary.json')}
     (run_dir / 'summary.json').unlink()
-    assert script.main(line) == 0
+    assert benchmark.main(line) == 0
     assert '2 done before, 1 to do' in capsys.readouterr().out
     after = {path: path.stat().st_mtime_ns for path in out.rglob('summary.json')}
     assert [path for path in after if after[path] != before[path]] == [run_dir / 'summary.json']
@@ -94,16 +79,20 @@ def test_two_models_from_files_to_table_and_again(
     assert list(again.test) == list(frame.test)
 
 
+def out_of_luck(arguments: list[str]) -> int:
+    """Instead of training."""
+    raise SystemExit('error: out of luck')
+
+
 def test_failed_run_is_listed_with_its_log_and_the_status_is_not_zero(
-    tmp_path: Path, script: ModuleType, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    fails = [sys.executable, '-c', "import sys; sys.exit('error: out of luck')"]
-    monkeypatch.setattr(execute, 'command', lambda *_: fails)
+    monkeypatch.setattr(benchmark, 'call', out_of_luck)
     config = fake_runs.write_config(tmp_path / 'GCN/actor-GCN.yaml')
     done = fake_runs.write_config(tmp_path / 'MLP/actor-MLP.yaml')
     (run,) = fake_runs.plan(done)
     fake_runs.finish(run, tmp_path / 'out')
-    assert script.main([str(config), str(done), '--devices', 'cpu', '--out', str(tmp_path / 'out')]) == 1
+    assert benchmark.main([str(config), str(done), '--devices', 'cpu', '--out', str(tmp_path / 'out')]) == 1
     told = capsys.readouterr()
     log = tmp_path / 'out/logs/actor/GCN/split-0-seed-0.log'
     assert f'1 run failed:\n  actor/GCN/split-0-seed-0: out of luck; {log}' in told.err and log.is_file()
@@ -112,25 +101,25 @@ def test_failed_run_is_listed_with_its_log_and_the_status_is_not_zero(
 
 
 def test_collecting_writes_tables_and_figures_without_running(
-    tmp_path: Path, script: ModuleType, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fake_runs.fake_result(tmp_path / 'a', 'GCN', [0.5, 0.6])
     fake_runs.fake_result(tmp_path / 'b', 'MLP', [0.4, 0.5])
     line = ['--collect', str(tmp_path / 'a'), str(tmp_path / 'b'), '--out', str(tmp_path / 'all')]
-    assert script.main(line) == 0
+    assert benchmark.main(line) == 0
     assert sorted(pd.read_csv(tmp_path / 'all/results.csv').model.unique()) == ['GCN', 'MLP']
     assert '**0.5500 ± 0.0500**' in capsys.readouterr().out
 
 
 def test_dry_run_lists_the_runs_of_a_shard_and_writes_nothing(
-    tmp_path: Path, script: ModuleType, capsys: pytest.CaptureFixture[str]
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     config = fake_runs.write_config(tmp_path / 'GCN/actor-GCN.yaml')
     line = [str(config), '--repeat', '4', '--shard', '2/2', '--out', str(tmp_path / 'out'), '--dry-run']
-    assert script.main([*line, 'optim.base_lr', '0.5']) == 0
+    assert benchmark.main([*line, 'optim.base_lr', '0.5']) == 0
     printed = capsys.readouterr().out
     assert '2 runs (shard 2/2)' in printed and 'actor/GCN/split-0-seed-3' in printed
-    assert script.main([*line, '--shard', '8/8']) == 0  # the last one given counts
+    assert benchmark.main([*line, '--shard', '8/8']) == 0  # the last one given counts
     assert 'shard 8/8 has no runs' in capsys.readouterr().out
     assert not (tmp_path / 'out').exists()
 
@@ -151,30 +140,42 @@ def test_dry_run_lists_the_runs_of_a_shard_and_writes_nothing(
     ],
 )
 def test_bad_input_is_refused_before_anything_is_written(
-    tmp_path: Path, script: ModuleType, arguments: list[str], message: str
+    tmp_path: Path, arguments: list[str], message: str
 ) -> None:
     config = fake_runs.write_config(tmp_path / 'GCN/actor-GCN.yaml')
     filled = [text.format(config=config, out=tmp_path / 'out') for text in arguments]
     options = [] if '--collect' in filled else ['--out', str(tmp_path / 'out')]
-    with pytest.raises(BenchmarkError, match=message):
-        script.main([*filled, *options])
+    with pytest.raises(UserError, match=message):
+        benchmark.main([*filled, *options])
     assert not (tmp_path / 'out').exists()
 
 
-def test_message_ends_the_process_without_a_trace(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(sys, 'argv', [str(SCRIPT), 'nowhere.yaml'])
+def test_message_ends_the_process_without_a_trace() -> None:
     with pytest.raises(SystemExit) as ended:
-        runpy.run_path(str(SCRIPT), run_name='__main__')
+        main(['benchmark', 'nowhere.yaml'])
     assert ended.value.code == 'error: there are no config files by these names:\n  nowhere.yaml'
 
 
-def test_older_csv_that_cannot_take_rows_stops_it_before_the_first_run(
-    tmp_path: Path, script: ModuleType
+def test_shipped_configs_are_found_by_name_folder_and_pattern(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    configs = REPOSITORY / 'configs'
+    monkeypatch.chdir(tmp_path)
+    assert find_files(['Exphormer/minesweeper-grid-Exphormer']) == [EXPHORMER]
+    assert find_files(['configs/Exphormer']) == sorted((configs / 'Exphormer').glob('*.yaml'))
+    assert find_files(['configs/*/minesweeper-grid-[EM]*.yaml']) == [
+        EXPHORMER,
+        configs / 'MLP/minesweeper-grid-MLP.yaml',
+    ]
+    with pytest.raises(UserError, match=r'\n  MLP/minesweeper-grid-MLQ; shipped under names like it: MLP'):
+        find_files(['MLP/minesweeper-grid-MLQ'])
+
+
+def test_older_csv_that_cannot_take_rows_stops_it_before_the_first_run(tmp_path: Path) -> None:
     config = fake_runs.write_config(tmp_path / 'GCN/actor-GCN.yaml')
     (tmp_path / 'out').mkdir()
     (tmp_path / 'out' / 'results.csv').write_text('model,acc\nGCN,0.5\n')
-    with pytest.raises(BenchmarkError, match='lacks the columns dataset, split, seed, metric, test'):
-        script.main([str(config), '--out', str(tmp_path / 'out')])
+    with pytest.raises(UserError, match='lacks the columns dataset, split, seed, metric, test'):
+        benchmark.main([str(config), '--out', str(tmp_path / 'out')])
     assert [path.name for path in (tmp_path / 'out').iterdir()] == ['results.csv']
     assert (tmp_path / 'out' / 'results.csv').read_text() == 'model,acc\nGCN,0.5\n'

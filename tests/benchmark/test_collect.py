@@ -11,8 +11,8 @@ import pandas as pd
 import pytest
 
 from graphgps_ext.benchmark.collect import COLUMNS, KEY, collect, read_csv, tidy, write_csv, write_parquet
-from graphgps_ext.benchmark.errors import BenchmarkError
 from graphgps_ext.benchmark.write import check_older, write_results
+from graphgps_ext.errors import UserError
 
 
 def test_row_holds_what_the_run_recorded(tmp_path: Path) -> None:
@@ -127,13 +127,13 @@ def test_older_csv_is_merged_and_its_missing_columns_named(tmp_path: Path) -> No
 def test_csv_without_what_a_table_needs_is_refused_and_left(tmp_path: Path) -> None:
     path = tmp_path / 'results.csv'
     path.write_text('dataset,model,acc\nactor,GCN,0.5\n')
-    with pytest.raises(BenchmarkError, match='lacks the columns split, seed, metric, test'):
+    with pytest.raises(UserError, match='lacks the columns split, seed, metric, test'):
         check_older(tmp_path)
     path.write_text('dataset,model,split,seed,metric,test\nactor,GCN,0,first,auc,0.5\n')
-    with pytest.raises(BenchmarkError, match='has a value of the wrong kind'):
+    with pytest.raises(UserError, match='has a value of the wrong kind'):
         check_older(tmp_path)
     path.write_text('')
-    with pytest.raises(BenchmarkError, match='is no table'):
+    with pytest.raises(UserError, match='is no table'):
         check_older(tmp_path)
     assert path.read_text() == ''
 
@@ -150,9 +150,9 @@ def test_rows_of_deleted_runs_stay_in_the_csv(tmp_path: Path) -> None:
 
 def test_no_results_is_said_and_nothing_written(tmp_path: Path) -> None:
     (tmp_path / 'runs').mkdir()
-    with pytest.raises(BenchmarkError, match=r'no results to tabulate in .*runs: no run there is finished'):
+    with pytest.raises(UserError, match=r'no results to tabulate in .*runs: no run there is finished'):
         write_results([tmp_path / 'runs'], tmp_path / 'out')
-    with pytest.raises(BenchmarkError, match='there is no folder or CSV file'):
+    with pytest.raises(UserError, match='there is no folder or CSV file'):
         write_results([tmp_path / 'nowhere'], tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
 

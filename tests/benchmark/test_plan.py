@@ -12,11 +12,11 @@ from yacs.config import CfgNode
 
 import graphgps_ext  # noqa: F401
 from graphgps_ext.benchmark.configs import find_files, read_configs
-from graphgps_ext.benchmark.errors import BenchmarkError
 from graphgps_ext.benchmark.grid import read_grid
 from graphgps_ext.benchmark.names import Name, name_of, name_of_result
 from graphgps_ext.benchmark.plan import config_file, finished_runs, plan_runs, shard, write_configs
 from graphgps_ext.config.load import load_config
+from graphgps_ext.errors import UserError
 from graphgps_ext.train.results import flat_config
 
 OUT = Path('results')
@@ -56,16 +56,14 @@ def test_files_folders_and_patterns_are_found_each_once(tmp_path: Path) -> None:
 
 def test_every_config_that_is_not_there_is_named(tmp_path: Path) -> None:
     (tmp_path / 'empty').mkdir()
-    with pytest.raises(
-        BenchmarkError, match=r'no config files by these names:\n  a\.yaml\n  .*empty: a folder'
-    ):
+    with pytest.raises(UserError, match=r'no config files by these names:\n  a\.yaml\n  .*empty: a folder'):
         find_files(['a.yaml', str(tmp_path / 'empty')])
 
 
 def test_all_broken_configs_are_reported_before_anything_runs(tmp_path: Path) -> None:
     one = fake_runs.write_config(tmp_path / 'A/actor-A.yaml', gt={'layer': 3})
     two = fake_runs.write_config(tmp_path / 'B/actor-B.yaml', optim={'max_epoch': 0})
-    with pytest.raises(BenchmarkError) as error:
+    with pytest.raises(UserError) as error:
         fake_runs.plan(one, two)
     assert 'gt.layer is not a config key; the nearest is gt.layers' in str(error.value)
     assert 'optim.max_epoch needs at least 1, got 0' in str(error.value)
@@ -120,7 +118,7 @@ def test_estimator_of_the_own_folder_goes_before_that_of_the_family(tmp_path: Pa
 
 def test_missing_estimator_is_named_with_where_it_was_looked_for(tmp_path: Path) -> None:
     path = fake_runs.write_config(tmp_path / 'Mine/actor-Mine.yaml', 'spexphormer')
-    with pytest.raises(BenchmarkError, match=r'names spex\.estimator actor-estimator: .* found none'):
+    with pytest.raises(UserError, match=r'names spex\.estimator actor-estimator: .* found none'):
         fake_runs.plan(path)
 
 
@@ -133,7 +131,7 @@ def test_estimator_seed_that_stage_2_asks_for_is_the_one_trained(tmp_path: Path)
 def test_two_configs_for_one_place_are_refused(tmp_path: Path) -> None:
     one = fake_runs.write_config(tmp_path / 'a/GCN/actor-GCN.yaml')
     two = fake_runs.write_config(tmp_path / 'b/GCN/actor-GCN.yaml')
-    with pytest.raises(BenchmarkError, match=r'would write to one place, actor/GCN:\n.*a/GCN.*\n.*b/GCN'):
+    with pytest.raises(UserError, match=r'would write to one place, actor/GCN:\n.*a/GCN.*\n.*b/GCN'):
         fake_runs.plan(one, two)
 
 
@@ -162,19 +160,19 @@ def test_grid_unites_blocks_and_multiplies_lines(tmp_path: Path) -> None:
 def test_broken_grid_line_is_named_by_its_number(tmp_path: Path, line: str, told: str) -> None:
     path = tmp_path / 'grid.txt'
     path.write_text(f'# a comment\ngt.dropout drop [0.5]\n{line}\n')
-    with pytest.raises(BenchmarkError, match=rf'line 3: .*\n.*{told}'):
+    with pytest.raises(UserError, match=rf'line 3: .*\n.*{told}'):
         read_grid(path)
 
 
 def test_grid_that_is_absent_empty_or_repeats_itself_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BenchmarkError, match=r'there is no grid file .*grid\.txt'):
+    with pytest.raises(UserError, match=r'there is no grid file .*grid\.txt'):
         read_grid(tmp_path / 'grid.txt')
     path = tmp_path / 'grid.txt'
     path.write_text('# nothing\n')
-    with pytest.raises(BenchmarkError, match='has no line of values'):
+    with pytest.raises(UserError, match='has no line of values'):
         read_grid(path)
     path.write_text('gt.layers L [2,2]\n')
-    with pytest.raises(BenchmarkError, match='makes L=2 twice'):
+    with pytest.raises(UserError, match='makes L=2 twice'):
         read_grid(path)
 
 
@@ -196,17 +194,17 @@ def test_grid_with_an_unknown_key_is_refused(tmp_path: Path) -> None:
     path = tmp_path / 'grid.txt'
     path.write_text('gt.layer L [2]\n')
     config = fake_runs.write_config(tmp_path / 'GCN/actor-GCN.yaml')
-    with pytest.raises(BenchmarkError, match=r'gt\.layer is not a config key'):
+    with pytest.raises(UserError, match=r'gt\.layer is not a config key'):
         read_configs([config], (), read_grid(path))
 
 
 def test_all_splits_are_those_of_the_data_set(tmp_path: Path) -> None:
     config = fake_runs.write_config(tmp_path / 'GCN/actor-GCN.yaml')
     assert [run.split for run in fake_runs.plan(config, splits='all')] == list(range(10))
-    with pytest.raises(BenchmarkError, match=r'numbers below 10 for actor, got .0,10'):
+    with pytest.raises(UserError, match=r'numbers below 10 for actor, got .0,10'):
         fake_runs.plan(config, splits='0,10')
     for text in ('zero', '1,1', '-1'):
-        with pytest.raises(BenchmarkError, match=r'--splits needs'):
+        with pytest.raises(UserError, match=r'--splits needs'):
             fake_runs.plan(config, splits=text)
 
 
@@ -214,9 +212,7 @@ def test_random_splits_have_seeds_but_no_all(tmp_path: Path) -> None:
     config = fake_runs.write_config(tmp_path / 'GCN/grid-GCN.yaml', dataset=fake_runs.GRID)
     runs = fake_runs.plan(config, splits='7,8')
     assert [run.cfg(OUT).dataset.split_seed for run in runs] == [7, 8]
-    with pytest.raises(
-        BenchmarkError, match='--splits all needs fixed splits, but minesweeper has random ones'
-    ):
+    with pytest.raises(UserError, match='--splits all needs fixed splits, but minesweeper has random ones'):
         fake_runs.plan(config, splits='all')
 
 
@@ -258,9 +254,7 @@ def test_finished_runs_are_told_from_unfinished_ones_and_from_other_configs(tmp_
     (fake_runs.finish(runs[1], tmp_path / 'out') / 'summary.json').unlink()  # killed
     assert finished_runs(runs, tmp_path / 'out') == {str(runs[0])}
     changed = fake_runs.plan(config, overrides=('optim.base_lr', '0.5'), repeat=3)
-    with pytest.raises(
-        BenchmarkError, match=r'(?s)optim\.base_lr: 0\.01 there, 0\.5 now.*Nothing was started'
-    ):
+    with pytest.raises(UserError, match=r'(?s)optim\.base_lr: 0\.01 there, 0\.5 now.*Nothing was started'):
         finished_runs(changed, tmp_path / 'out')
     anew = fake_runs.plan(config, overrides=('optim.base_lr', '0.5', 'train.overwrite', 'True'), repeat=3)
     assert finished_runs(anew, tmp_path / 'out') == set()
@@ -294,10 +288,10 @@ def test_shards_of_single_runs_are_even(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize('text', ['0/2', '3/2', '1', '1/0', 'a/b', '-1/2', '1/2/3', ''])
 def test_wrong_shard_is_refused(text: str) -> None:
-    with pytest.raises(BenchmarkError, match=r'--shard needs i/n with i from 1 to n'):
+    with pytest.raises(UserError, match=r'--shard needs i/n with i from 1 to n'):
         shard([], text)
 
 
 def test_repeat_below_one_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(BenchmarkError, match='--repeat needs to be at least 1, got 0'):
+    with pytest.raises(UserError, match='--repeat needs to be at least 1, got 0'):
         fake_runs.plan(fake_runs.write_config(tmp_path / 'GCN/actor-GCN.yaml'), repeat=0)

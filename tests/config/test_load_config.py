@@ -9,9 +9,9 @@ from torch_geometric.graphgym.register import config_dict
 from yacs.config import CfgNode
 
 from graphgps_ext.config import GROUPS
-from graphgps_ext.config.check import ConfigError
-from graphgps_ext.config.gt import gt_config
 from graphgps_ext.config.load import load_config
+from graphgps_ext.config.tree import flatten, put, read_yaml
+from graphgps_ext.errors import ConfigError
 
 VALID = """
 dataset:
@@ -128,6 +128,34 @@ def test_broken_yaml_is_named_with_its_line(load, text: str) -> None:
         load(text)
 
 
+@pytest.mark.parametrize(
+    ('text', 'problem'),
+    [
+        ('gt:\n  layers: 3\n  dropout: 0.5\n  layers: 4', 'layers stands in line 2 and again in line 4'),
+        ('gt: {layers: 3}\nspex: {}\n"gt": {n_heads: 2}', 'gt stands in line 1 and again in line 3'),
+    ],
+)
+def test_key_that_stands_twice_is_refused(load, text: str, problem: str) -> None:
+    with pytest.raises(ConfigError, match=f'some.yaml is not valid YAML: {problem}$'):
+        load(text)
+
+
+def test_key_of_a_merged_group_may_be_set_again(tmp_path: Path) -> None:
+    path = tmp_path / 'some.yaml'
+    path.write_text('a: {b: &b {x: 1, y: 2}}\nc: {<<: *b, x: 3}\n')
+    assert read_yaml(path)['c'] == {'x': 3, 'y': 2}
+
+
+def test_a_tree_is_flattened_and_put_together_again() -> None:
+    tree = {'a': {'b': {'c': 1}, 'd': [2]}, 'e': 'f'}
+    flat = dict(flatten(tree))
+    assert flat == {'a.b.c': 1, 'a.d': [2], 'e': 'f'}
+    again: dict = {'a': None}  # a group all of whose keys are commented out
+    for key, value in flat.items():
+        put(again, key, value)
+    assert again == tree
+
+
 @pytest.mark.parametrize(('text', 'kind'), [('- 1\n- 2', 'list'), ('layers', 'str')])
 def test_yaml_without_groups_is_refused(load, text: str, kind: str) -> None:
     with pytest.raises(ConfigError, match=f'some.yaml needs groups of keys, got {kind}'):
@@ -146,7 +174,7 @@ def test_problems_across_keys_are_found_after_loading(load) -> None:
 
 def test_group_made_by_a_plugin_before_ours_is_extended() -> None:
     cfg = CfgNode({'gt': {'layer_type': 'SANLayer', 'layers': 3}})
-    gt_config(cfg)
+    GROUPS['spex_ext_gt'](cfg)
     assert cfg.gt.layer_type == 'SANLayer' and cfg.gt.n_heads == 4
 
 

@@ -7,8 +7,8 @@ from collections.abc import Mapping, Sequence
 import torch
 from torch import Tensor
 
+from graphgps_ext.graph import InNeighbors, NeighborTable
 from graphgps_ext.layer.attention import SparseAttention
-from graphgps_ext.ops import InNeighbors, NeighborTable
 
 Edge = tuple[int, int, int]  # target, source, type
 NUM_NODES, NUM_TYPES = 6, 3

@@ -8,8 +8,8 @@ from blocks import WIDTH
 from dense_attention import EDGES, NUM_NODES, csr, dense_attention, table
 from torch import Tensor
 
+from graphgps_ext.graph import NeighborTable
 from graphgps_ext.layer.attention import SparseAttention
-from graphgps_ext.ops import NeighborTable
 
 
 def layer_of(heads: int = 2, **kwargs: object) -> SparseAttention:
@@ -53,7 +53,7 @@ def test_edge_embedding_is_a_further_term_of_the_logits(form, x: Tensor, types: 
     given = edge_embedding
     if isinstance(neighbors, NeighborTable):
         # What stands in empty slots is not read.
-        given = edge_embedding[neighbors.edge_id].masked_fill(neighbors.neighbors[..., None] < 0, 1e9)
+        given = edge_embedding[neighbors.edge_id].masked_fill(neighbors.source[..., None] < 0, 1e9)
     out, _ = layer(x, neighbors, types, temperature=0.5, edge_embedding=given)
     expected, _ = dense_attention(
         layer, x, types, temperature=0.5, edge_embedding=dict(zip(EDGES, edge_embedding, strict=True))
@@ -70,7 +70,7 @@ def test_weights_are_returned_on_request_and_have_no_gradient(x: Tensor, types: 
     _, weights = layer(x, csr(), types, temperature=0.7, return_weights=True)
     torch.testing.assert_close(weights, expected.detach())
     _, in_table = layer(x, table(), types, temperature=0.7, return_weights=True)
-    present = table().neighbors >= 0
+    present = table().source >= 0
     torch.testing.assert_close(in_table[present], expected.detach()[table().edge_id[present]])
     assert (in_table[~present] == 0).all()
     assert not weights.requires_grad and not in_table.requires_grad
@@ -108,7 +108,7 @@ def test_targets_are_the_first_rows(x: Tensor, types: Tensor) -> None:
     edges = [edge for edge in EDGES if edge[0] < 3]
     layer = layer_of()
     whole, _ = layer(x, csr(), types)
-    first = NeighborTable(table(edges).neighbors[:3], table(edges).edge_type[:3], NUM_NODES)
+    first = NeighborTable(table(edges).source[:3], table(edges).edge_type[:3], NUM_NODES)
     out, _ = layer(x, first, types)
     torch.testing.assert_close(out, whole[:3])
 
@@ -121,3 +121,20 @@ def test_width_that_heads_do_not_divide_is_refused(width: int, heads: int) -> No
     )
     with pytest.raises(ValueError, match=message):
         SparseAttention(width, heads)
+
+
+def test_reset_draws_the_weights_of_a_new_layer() -> None:
+    torch.manual_seed(0)
+    layer = SparseAttention(6, 2, normalize_values=True)
+    fresh = {name: value.clone() for name, value in layer.state_dict().items()}
+    for parameter in layer.parameters():
+        torch.nn.init.constant_(parameter, 7.0)
+    torch.manual_seed(0)
+    layer.reset_parameters()
+    assert fresh.keys() == layer.state_dict().keys()
+    assert all(torch.equal(value, fresh[name]) for name, value in layer.state_dict().items())
+
+
+def test_printed_layer_says_its_options() -> None:
+    text = repr(SparseAttention(6, 2, logit_clamp=8.0))
+    assert 'heads=2, normalize_values=False, logit_clamp=8.0, implementation=None' in text

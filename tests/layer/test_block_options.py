@@ -8,10 +8,10 @@ from blocks import WIDTH, block_of
 from dense_attention import NUM_NODES, csr, dense_attention, table
 from torch import Tensor, nn
 
+from graphgps_ext.graph import NeighborTable
 from graphgps_ext.layer.attention import SparseAttention
 from graphgps_ext.layer.block import SparseTransformerBlock
 from graphgps_ext.layer.norm import build_norm
-from graphgps_ext.ops import NeighborTable
 
 
 def linear(layer: nn.Linear, h: Tensor) -> Tensor:
@@ -130,7 +130,7 @@ def test_block_with_all_options_keeps_the_rows_of_its_targets_and_learns(
     options = {'local': kind, 'pre_norm': pre_norm, 'feed_forward': feed_forward, 'linear_skip': True}
     block = block_of(**options).eval()
     whole, _ = block(x, table(), types)
-    first = NeighborTable(table().neighbors[:5], table().edge_type[:5], NUM_NODES)
+    first = NeighborTable(table().source[:5], table().edge_type[:5], NUM_NODES)
     torch.testing.assert_close(block(x, first, types)[0], whole[:5])
     (block.train()(x, first, types)[0] * torch.randn(5, WIDTH)).sum().backward()
     without = [name for name, p in block.named_parameters() if not p.grad.abs().sum() > 0]

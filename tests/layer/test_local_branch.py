@@ -7,8 +7,8 @@ import torch
 from dense_attention import NUM_NODES, csr, table
 from torch import Tensor
 
-from graphgps_ext.layer.local import LOCAL_GNN_TYPES, OF_SAMPLED_EDGES, LocalBranch, graph_edges
-from graphgps_ext.ops import NeighborTable
+from graphgps_ext.graph import NeighborTable, graph_edges
+from graphgps_ext.layer.local import LOCAL_GNN_TYPES, OF_SAMPLED_EDGES, LocalBranch
 
 WIDTH = 4
 GRAPH_EDGES = {(5, 0), (0, 1), (3, 4), (1, 4)}  # (source, target) of the edges of type 0
@@ -45,7 +45,7 @@ def test_gcn_is_the_normalized_sum_with_self_loops(x: Tensor) -> None:
 def test_edges_that_are_given_are_used_instead_of_the_table(kind: str, x: Tensor) -> None:
     local = branch(kind)
     empty = table()
-    empty.neighbors[:] = -1
+    empty.source[:] = -1
     given = local.edges(graph_edges(csr()), x)
     torch.testing.assert_close(local(x, empty, given), local(x, csr()))
     torch.testing.assert_close(local(x, empty, given), local(x, table()))

@@ -8,7 +8,7 @@ from blocks import WIDTH, block_of
 from dense_attention import NUM_NODES, csr, dense_attention, table
 from torch import Tensor, nn
 
-from graphgps_ext.ops import NeighborTable
+from graphgps_ext.graph import NeighborTable
 
 
 @pytest.mark.parametrize('norm', ['batch', 'graph', 'layer', None])
@@ -57,15 +57,15 @@ def test_table_of_all_in_neighbours_gives_what_the_whole_graph_gives(x: Tensor, 
 def test_block_of_a_layered_batch_keeps_the_rows_of_its_targets(x: Tensor, types: Tensor) -> None:
     block = block_of().eval()
     whole, _ = block(x, table(), types)
-    first = NeighborTable(table().neighbors[:3], table().edge_type[:3], NUM_NODES)
+    first = NeighborTable(table().source[:3], table().edge_type[:3], NUM_NODES)
     out, _ = block(x, first, types)
     torch.testing.assert_close(out, whole[:3])
 
 
 def test_rows_that_nothing_refers_to_are_not_read(x: Tensor, types: Tensor) -> None:
     # Targets 0..2 read nodes 0, 1 and 5 alone; 3 and 4 are beyond the targets and hold NaN.
-    first = NeighborTable(table().neighbors[:3], table().edge_type[:3], NUM_NODES)
-    assert {*first.neighbors[first.neighbors >= 0].tolist()} == {0, 1, 5}
+    first = NeighborTable(table().source[:3], table().edge_type[:3], NUM_NODES)
+    assert {*first.source[first.source >= 0].tolist()} == {0, 1, 5}
     poisoned = x.clone()
     poisoned[[3, 4]] = float('nan')
     for normalize_values in (False, True):

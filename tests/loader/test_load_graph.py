@@ -1,28 +1,18 @@
-"""From the config to one graph: split, attention graph, virtual nodes, and how graphs travel on Data."""
+"""From the config to one graph: split, attention graph, virtual nodes."""
 
 from __future__ import annotations
 
-import copy
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from torch_geometric.data import Batch, Data
+from torch_geometric.data import Data
 from yacs.config import CfgNode
 
 from graphgps_ext.loader import load_dataset, load_graph
-from graphgps_ext.ops import InNeighbors, OutNeighbors
-from graphgps_ext.transform.attention_graph import attention_graph
-from graphgps_ext.transform.batch import (
-    attach_attention_graph,
-    attention_graph_of,
-    edge_attr_per_layer,
-    layer_graphs,
-)
 
 SIDE = 10
-TENSORS = ('indptr', 'source', 'edge_type')
 
 
 @pytest.fixture
@@ -83,34 +73,51 @@ def test_standard_split_is_the_column_of_the_index(grid: CfgNode, tmp_path: Path
     assert data.test_mask.nonzero().flatten().tolist() == [6, 7]
 
 
+def test_planetoid_split_chooses_among_the_own_splits(grid: CfgNode, real_datasets: Path) -> None:
+    grid.dataset.split_mode = 'standard'
+    for key, expected in {'public': [140, 500, 1000], 'geom-gcn': [1192, 796, 497]}.items():
+        grid.dataset.planetoid_split = key
+        data = load_graph('PyG-Planetoid', 'cora', str(real_datasets))
+        assert data is not None and sizes(data) == expected
+
+
 def test_attention_graph_follows_the_keys(grid: CfgNode) -> None:
     num_nodes, num_grid_edges = SIDE * SIDE, 2 * (2 * SIDE * (SIDE - 1) + 2 * (SIDE - 1) ** 2)
-    counts = attention_graph_of(load(grid)).edge_type.bincount().tolist()
+    counts = load(grid).layers[0].edge_type.bincount().tolist()
     assert counts[0] == num_grid_edges and counts[2] == num_nodes
     assert 4 * num_nodes - 10 < counts[1] <= 4 * num_nodes  # less the self-loops of permutations
     grid.prep.exp_algorithm = 'hamiltonian'
-    assert attention_graph_of(load(grid)).edge_type.bincount().tolist()[1] == 4 * num_nodes
+    assert load(grid).layers[0].edge_type.bincount().tolist()[1] == 4 * num_nodes
     grid.prep.exp, grid.prep.add_self_loops = False, False
-    assert attention_graph_of(load(grid)).edge_type.bincount().tolist() == [num_grid_edges]
+    assert load(grid).layers[0].edge_type.bincount().tolist() == [num_grid_edges]
+
+
+def test_every_layer_has_the_one_graph_with_its_transpose(grid: CfgNode) -> None:
+    grid.model.type, grid.gt.layers, grid.gnn.layers_mp = 'spex_exphormer', 3, 2
+    graphs = load(grid).layers
+    assert len(graphs) == 3 and all(graph is graphs[0] for graph in graphs)
+    assert graphs[0].transpose is not None and graphs[0].transpose.edge_id is None
+    grid.model.type = 'gnn'
+    assert len(load(grid).layers) == 2
 
 
 def test_expander_depends_on_its_seed_and_not_on_the_run(grid: CfgNode) -> None:
-    first = attention_graph_of(load(grid)).source
+    first = load(grid).layers[0].source
     grid.seed = 7
-    assert torch.equal(attention_graph_of(load(grid)).source, first)
+    assert torch.equal(load(grid).layers[0].source, first)
     grid.prep.exp_seed = 1
-    assert not torch.equal(attention_graph_of(load(grid)).source, first)
+    assert not torch.equal(load(grid).layers[0].source, first)
 
 
 def test_virtual_nodes_have_neither_features_nor_labels_nor_a_part_of_the_split(grid: CfgNode) -> None:
     plain = load(grid)
     grid.prep.num_virt_node = 2
     data = load(grid)
-    assert data.num_nodes == 102 and attention_graph_of(data).num_nodes == 102
+    assert data.num_nodes == 102 and data.layers[0].num_nodes == 102
     assert data.virtual_node.tolist() == [0] * 100 + [1, 2]
     assert torch.equal(data.x[:100], plain.x) and (data.x[100:] == 0).all()
     assert sizes(data) == sizes(plain) and not (data.train_mask | data.val_mask | data.test_mask)[100:].any()
-    types = attention_graph_of(data).edge_type.bincount()
+    types = data.layers[0].edge_type.bincount()
     assert types[2:].tolist() == [102, 200, 200]
 
 
@@ -121,11 +128,13 @@ def test_edge_features_are_aligned_to_the_attention_graph(grid: CfgNode, tmp_pat
     grid.dataset.format, grid.dataset.path = 'file', str(tmp_path / 'toy.npz')
     grid.prep.edge_attr, grid.prep.exp_deg = True, 1
     data = load(grid)
-    graph = attention_graph_of(data)
+    graph = data.layers[0]
     expected = {pair: row for pair, row in zip([(0, 1), (1, 2), (4, 3)], attr.tolist(), strict=True)}
     expected |= {pair[::-1]: row for pair, row in expected.items()}
+    assert graph.transpose.edge_id is not None
+    assert len(data.attention_edge_attr) == len(data.layers)
     found = zip(*graph.edge_index().tolist(), graph.edge_type.tolist(), strict=True)
-    for (source, target, kind), row in zip(found, data.attention_edge_attr.tolist(), strict=True):
+    for (source, target, kind), row in zip(found, data.attention_edge_attr[0].tolist(), strict=True):
         assert row == (expected[source, target] if kind == 0 else [0.0, 0.0])
 
 
@@ -143,56 +152,9 @@ def test_formats_of_others_are_left_to_them(grid: CfgNode) -> None:
 def test_data_set_for_the_stock_main_holds_the_one_graph(grid: CfgNode) -> None:
     dataset = load_dataset('grid', 'minesweeper', '')
     assert dataset is not None and len(dataset) == 1
-    data = load(grid)
+    data, stored = load(grid), dataset[0]
+    assert stored.keys() == data.keys()
     for key in data.keys():
-        stored = dataset[0][key]
-        assert torch.equal(stored, data[key]) if isinstance(stored, torch.Tensor) else stored == data[key]
-
-
-# --- how graphs travel ---
-
-
-def some_graph() -> InNeighbors:
-    edge_index = torch.tensor([[0, 1, 2, 3, 3], [1, 2, 0, 0, 1]])
-    return attention_graph(edge_index, 5, expander_degree=1).neighbors
-
-
-def assert_same_graph(found: InNeighbors, graph: InNeighbors) -> None:
-    assert found.num_sources == graph.num_sources
-    assert all(torch.equal(getattr(found, name), getattr(graph, name)) for name in TENSORS)
-    assert isinstance(found.out, OutNeighbors)
-    source, target = graph.edge_index()
-    order = torch.argsort(source * 5 + graph.edge_type, stable=True)  # by source and type
-    assert torch.equal(found.out.target.long(), target[order])
-    assert torch.equal(found.out.edge_type, graph.edge_type[order])
-    assert torch.equal(found.out.indptr.diff(), source.bincount(minlength=5))
-
-
-def test_graph_comes_back_from_a_copy_of_the_data_and_from_a_collated_one() -> None:
-    graph = some_graph()
-    bare = Data(x=torch.zeros(5, 1))
-    data = attach_attention_graph(bare, graph)
-    assert not [key for key in bare.keys() if key.startswith('attention')]  # the argument is left as it was
-    for carrier in (data, copy.copy(data), data.clone(), Batch.from_data_list([data])):
-        assert_same_graph(attention_graph_of(carrier), graph)
-
-
-def test_data_without_a_graph_are_refused() -> None:
-    with pytest.raises(ValueError, match=r'needs an attention graph on the batch, got none: load the data'):
-        attention_graph_of(Data(x=torch.zeros(5, 1)))
-
-
-def test_each_layer_gets_the_one_graph_or_its_own_table() -> None:
-    graph = some_graph()
-    data = attach_attention_graph(Data(x=torch.zeros(5, 1)), graph)
-    for found in layer_graphs(data, 3):
-        assert_same_graph(found, graph)
-    data.layers = ('first', 'second')
-    assert list(layer_graphs(data, 2)) == ['first', 'second']
-    message = r'network of 3 layers .* got 2 \(set gt.layers or spex.layer_degrees\)'
-    with pytest.raises(ValueError, match=message):
-        layer_graphs(data, 3)
-
-
-def test_graph_without_edge_features_has_none_in_any_layer() -> None:
-    assert list(edge_attr_per_layer(Data(), 3)) == [None] * 3
+        if isinstance(data[key], torch.Tensor):
+            assert torch.equal(stored[key], data[key])
+    assert torch.equal(stored.layers[0].source, data.layers[0].source)

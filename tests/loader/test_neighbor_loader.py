@@ -7,9 +7,9 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from graphgps_ext.loader.neighbor_loader import SamplingPlan, SparseNeighborLoader, full_batch, node_data
-from graphgps_ext.ops import InNeighbors
-from graphgps_ext.sampling import PrefixWeights
+from graphgps_ext.graph import InNeighbors
+from graphgps_ext.loader.neighbor_loader import SparseNeighborLoader, full_batch, node_data
+from graphgps_ext.sampling import SamplingPlan
 from graphgps_ext.transform.attention_graph import attention_graph
 
 NUM_NODES, DEGREES = 41, (4, 3, 2)
@@ -49,7 +49,7 @@ def loader_of(data: Data, graph: InNeighbors, key: int = KEY, **kwargs: object) 
 
 def global_rows(batch: Data, layer: int) -> Tensor:
     """The table of a layer with ids of the whole graph."""
-    neighbors = batch.layers[layer].neighbors.long()
+    neighbors = batch.layers[layer].source.long()
     return torch.where(neighbors < 0, neighbors, batch.n_id[neighbors])
 
 
@@ -58,7 +58,7 @@ def assert_equal(first: Data, second: Data) -> None:
     assert first.batch_size == second.batch_size
     for a, b in zip(first.layers, second.layers, strict=True):
         assert a.num_sources == b.num_sources
-        for name in ('neighbors', 'edge_type', 'edge_id'):
+        for name in ('source', 'edge_type', 'edge_id'):
             assert torch.equal(getattr(a, name), getattr(b, name)), name
 
 
@@ -74,7 +74,7 @@ def test_tables_are_the_rows_of_one_draw_for_the_whole_graph(
         seen.append(batch.n_id[: batch.batch_size])
         for layer, table in enumerate(batch.layers):
             rows = batch.n_id[: table.num_nodes]
-            assert torch.equal(global_rows(batch, layer), whole[layer].neighbors[rows].long())
+            assert torch.equal(global_rows(batch, layer), whole[layer].source[rows].long())
             assert torch.equal(table.edge_type, whole[layer].edge_type[rows])
             assert torch.equal(table.edge_id, whole[layer].edge_id[rows])
     assert torch.equal(torch.cat(seen), torch.arange(NUM_NODES))
@@ -90,7 +90,7 @@ def test_nodes_of_a_layer_are_a_prefix_of_those_before_it_and_all_are_needed(
         for layer, table in enumerate(batch.layers):
             assert table.num_sources == counts[layer]
             # Layer l holds the rows of layer l + 1, and nothing else than these and their neighbours.
-            used = {*range(table.num_nodes), *table.neighbors[table.neighbors >= 0].tolist()}
+            used = {*range(table.num_nodes), *table.source[table.source >= 0].tolist()}
             assert used == set(range(counts[layer]))
 
 
@@ -159,7 +159,7 @@ def test_batches_share_one_draw_unless_each_asks_for_its_own(graph: InNeighbors,
 def test_layers_have_draws_of_their_own(graph: InNeighbors, data: Data) -> None:
     scores = [torch.ones(graph.num_edges)] * 2
     batch = full_batch(data, SamplingPlan(graph, scores, (3, 3)), KEY)
-    assert not torch.equal(batch.layers[0].neighbors, batch.layers[1].neighbors)
+    assert not torch.equal(batch.layers[0].source, batch.layers[1].source)
 
 
 def test_full_batch_is_the_batch_in_which_all_nodes_are_seeds(graph: InNeighbors, data: Data) -> None:
@@ -176,7 +176,7 @@ def test_isolated_node_is_a_batch_of_its_own_without_neighbours(data: Data) -> N
     bare = attention_graph(no_edges, NUM_NODES, expander=False, self_loops=False).neighbors
     batch = next(iter(loader_of(data, bare, input_nodes=torch.tensor([7]))))
     assert batch.n_id.tolist() == [7]
-    assert all((table.neighbors == -1).all() and len(table.neighbors) == 1 for table in batch.layers)
+    assert all((table.source == -1).all() and len(table.source) == 1 for table in batch.layers)
 
 
 def test_plan_wants_one_degree_per_layer_of_scores(graph: InNeighbors) -> None:
@@ -197,11 +197,11 @@ def test_only_batches_with_a_backward_pass_carry_the_transpose_of_their_tables(
         loader = SparseNeighborLoader(data, plan, key=KEY, batch_size=8, with_backward=with_backward)
         for batch in (next(iter(loader)), full_batch(data, plan, KEY, with_backward=with_backward)):
             for table in batch.layers:
-                assert (table.out is not None) == with_backward
-                if table.out is not None:  # by source, the edges of each
-                    sources = table.neighbors[table.neighbors >= 0].long()
+                assert (table.transpose is not None) == with_backward
+                if table.transpose is not None:  # by source, the edges of each
+                    sources = table.source[table.source >= 0].long()
                     count = torch.bincount(sources, minlength=table.num_sources)
-                    assert torch.equal(table.out.indptr.diff(), count)
+                    assert torch.equal(table.transpose.indptr.diff(), count)
 
 
 def test_weights_are_prepared_where_most_edges_lie_in_rows_far_above_the_degree(data: Data) -> None:
@@ -210,12 +210,11 @@ def test_weights_are_prepared_where_most_edges_lie_in_rows_far_above_the_degree(
     plan = plan_of(graph)
     assert 8 * 3 < graph.degree().median() < 8 * 4  # rows are long for the last two of DEGREES
     prepared = plan.prepared()
-    assert [isinstance(s, PrefixWeights) for s in prepared.scores] == [False, True, True]
-    assert [isinstance(s, torch.Tensor) for s in prepared.to(torch.device('cpu')).scores] == [True] * 3
-    assert plan_of(graph, strategy='top').prepared().scores[2] is not None
-    assert not any(isinstance(s, PrefixWeights) for s in plan_of(graph, strategy='top').prepared().scores)
+    assert [sums is not None for sums in prepared.sums] == [False, True, True]
+    assert not prepared.to(torch.device('cpu')).sums
+    assert not any(plan_of(graph, strategy='top').prepared().sums)
     for table in full_batch(data, prepared, KEY).layers:
-        assert (table.neighbors >= 0).all()
+        assert (table.source >= 0).all()
 
 
 @pytest.mark.gpu
@@ -227,7 +226,7 @@ def test_batches_made_on_a_gpu_are_those_of_the_cpu(graph: InNeighbors, data: Da
         for device in ('cuda', 'cpu')
     ]
     for found, expected in zip(*loaders, strict=True):
-        assert found.x.is_cuda and found.layers[0].neighbors.is_cuda
+        assert found.x.is_cuda and found.layers[0].source.is_cuda
         assert torch.equal(found.n_id.cpu(), expected.n_id)
         for a, b in zip(found.layers, expected.layers, strict=True):
-            assert torch.equal(a.neighbors.cpu(), b.neighbors)
+            assert torch.equal(a.source.cpu(), b.source)

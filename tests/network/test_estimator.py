@@ -14,7 +14,6 @@ from yacs.config import CfgNode
 
 from graphgps_ext.loader import load_graph
 from graphgps_ext.network import Estimator
-from graphgps_ext.transform.batch import attention_graph_of
 
 
 @pytest.fixture
@@ -27,6 +26,7 @@ def narrow(graphgym_cfg: CfgNode) -> CfgNode:
     c.dataset.edge_encoder, c.dataset.edge_encoder_name = True, 'spex_expander_edge'
     c.dataset.node_encoder_bn = c.dataset.edge_encoder_bn = False
     c.prep.exp_deg = 2
+    c.model.type = 'spex_estimator'
     c.gt.layers, c.gt.n_heads, c.gt.dim_hidden, c.gnn.dim_inner = 3, 1, 4, 4
     c.gt.batch_norm, c.gt.graph_norm = False, True
     c.gnn.layers_pre_mp, c.gnn.head = 1, 'node'
@@ -52,7 +52,7 @@ def estimator(temperature: float = 1.0) -> Estimator:
 
 
 def row_sums(weights: Tensor, data: Data) -> Tensor:
-    graph = attention_graph_of(data)
+    graph = data.layers[0]
     return torch.zeros(graph.num_nodes).index_add_(0, graph.target().long(), weights)
 
 
@@ -62,7 +62,7 @@ def test_attention_scores_sum_to_one_over_the_in_edges_of_each_node(data: Data, 
         layers = list(estimator(temperature).attention_scores(data))
     assert len(layers) == 3
     for weights in layers:
-        assert weights.shape == (attention_graph_of(data).num_edges,) and weights.dtype == torch.float32
+        assert weights.shape == (data.layers[0].num_edges,) and weights.dtype == torch.float32
         assert (weights >= 0).all()
         torch.testing.assert_close(row_sums(weights, data), torch.ones(64))
 
@@ -74,8 +74,8 @@ def test_attention_scores_are_taken_at_the_temperature_that_is_set(data: Data) -
         # By hand, for the first layer, whose input does not depend on the temperature.
         batch = net.pre_mp(net.encoder(copy.copy(data)))
         attention = net.layers[0].attention
-        source, target = attention_graph_of(data).edge_index()
-        kind = attention_graph_of(data).edge_type.long()
+        source, target = data.layers[0].edge_index()
+        kind = data.layers[0].edge_type.long()
         query, key = attention.lin_query(batch.x)[target], attention.lin_key(batch.x)[source]
         scale = attention.lin_type_scale(batch.type_embedding)[kind]
         logits = (query * key * scale).sum(1) / 2 + attention.lin_type_bias(batch.type_embedding)[kind, 0]

@@ -12,6 +12,7 @@ from torch_geometric.data import Data
 from torch_geometric.nn import JumpingKnowledge
 from yacs.config import CfgNode
 
+from graphgps_ext.config.tree import put
 from graphgps_ext.loader import SparseNeighborLoader
 from graphgps_ext.loader.neighbor_loader import full_batch, node_data
 
@@ -38,11 +39,7 @@ WHOLE_GRAPH_ONLY = {
 
 def choose(cfg: CfgNode, changes: dict[str, Any]) -> CfgNode:
     for key, value in changes.items():
-        *groups, name = key.split('.')
-        node = cfg
-        for group in groups:
-            node = node[group]
-        node[name] = value
+        put(cfg, key, value)
     return cfg
 
 

@@ -13,10 +13,10 @@ from torch_geometric.data import Data
 from torch_geometric.graphgym.register import network_dict
 from yacs.config import CfgNode
 
-from graphgps_ext.loader import SamplingPlan, SparseNeighborLoader, load_graph
+from graphgps_ext.loader import SparseNeighborLoader, load_graph
 from graphgps_ext.loader.neighbor_loader import full_batch, node_data
 from graphgps_ext.network import Estimator, SparseTransformer
-from graphgps_ext.transform.batch import attention_graph_of
+from graphgps_ext.sampling import SamplingPlan
 
 KEY = 99
 SIDE = 9
@@ -33,6 +33,7 @@ def small(graphgym_cfg: CfgNode) -> CfgNode:
     c.dataset.edge_encoder, c.dataset.edge_encoder_name = True, 'spex_expander_edge'
     c.dataset.node_encoder_bn = c.dataset.edge_encoder_bn = False
     c.prep.exp_deg = 2
+    c.model.type = 'spexphormer'
     c.gt.layers, c.gt.n_heads, c.gt.dim_hidden, c.gnn.dim_inner = 2, 2, 8, 8
     c.gnn.layers_pre_mp, c.gnn.head = 1, 'spex_seed_node'
     c.gt.attention_impl = 'torch'
@@ -47,10 +48,10 @@ def load(cfg: CfgNode) -> Data:
 
 
 def plan_of(data: Data, degrees: list[int] = DEGREES) -> SamplingPlan:
-    graph = attention_graph_of(data)
+    graph = data.layers[0]
     generator = torch.Generator().manual_seed(0)
     scores = [torch.rand(graph.num_edges, generator=generator) for _ in degrees]
-    edge_attr = data.attention_edge_attr if 'attention_edge_attr' in data else None
+    edge_attr = data.attention_edge_attr[0] if 'attention_edge_attr' in data else None
     return SamplingPlan(graph, scores, degrees, edge_attr=edge_attr)
 
 
@@ -130,7 +131,7 @@ def test_whole_graph_goes_through_every_layer(small: CfgNode) -> None:
     assert pred.shape == (SIDE**2, 3) and torch.equal(true, data.y)
     expected = net.pre_mp(net.encoder(copy.copy(data)))
     for layer in net.layers:
-        expected.x, _ = layer(expected.x, attention_graph_of(data), expected.type_embedding)
+        expected.x, _ = layer(expected.x, data.layers[0], expected.type_embedding)
     torch.testing.assert_close(pred, net.post_mp(expected)[0])
 
 
@@ -221,7 +222,7 @@ def test_edge_features_in_empty_slots_are_not_read(with_edge_features: CfgNode) 
     data = load(with_edge_features)
     net, batch = network('spexphormer', 3), full_batch(data, plan_of(data, [9, 9]), KEY)
     clean, _ = net(batch)
-    empty = [table.neighbors < 0 for table in batch.layers]
+    empty = [table.source < 0 for table in batch.layers]
     assert all(slots.any() for slots in empty)
     for attr, slots in zip(batch.attention_edge_attr, empty, strict=True):
         attr[slots] = float('nan')

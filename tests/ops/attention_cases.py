@@ -8,14 +8,15 @@ import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from graphgps_ext.ops import InNeighbors, NeighborTable, sparse_attention
+from graphgps_ext.graph import Graph, InNeighbors, NeighborTable
+from graphgps_ext.ops import sparse_attention, with_transpose
 
 
 @dataclass(frozen=True)
 class Case:
     """One call of the operator; `inputs`: query, key, value, type_scale, type_bias and perhaps edge_bias."""
 
-    neighbors: InNeighbors | NeighborTable
+    neighbors: Graph
     inputs: tuple[Tensor, ...]
     temperature: float = 1.0
     logit_clamp: float = 0.0
@@ -62,7 +63,7 @@ def table(
 
 
 def problem(
-    neighbors: InNeighbors | NeighborTable,
+    neighbors: Graph,
     heads: int,
     channels: int,
     num_types: int,
@@ -93,14 +94,14 @@ def drawn_cases(draw: st.DrawFn, max_channels: int = 9, max_rows: int = 8) -> Ca
     generator = torch.Generator().manual_seed(draw(st.integers(0, 2**31)))
     M, T = draw(st.integers(1, 6)), draw(st.integers(1, 5))
     heads, channels = draw(st.integers(1, 3)), draw(st.integers(1, max_channels))
-    graph: InNeighbors | NeighborTable
+    graph: Graph
     if draw(st.booleans()):
         lengths = draw(st.lists(st.sampled_from([0, 0, 1, 2, 3, 7, 20]), min_size=1, max_size=max_rows))
         graph = csr(lengths, M, T, generator)
     else:
         graph = table(draw(st.integers(1, max_rows)), draw(st.integers(1, 9)), M, T, generator)
     if draw(st.booleans()):  # also without the edges' positions, which a bias then has to do without
-        graph = graph.with_out_neighbors(with_edge_id=draw(st.booleans()))
+        graph = with_transpose(graph, with_edge_id=draw(st.booleans()))
     return problem(
         graph, heads, channels, T, generator,
         with_bias=draw(st.booleans()),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops import InNeighbors, NeighborTable
+from graphgps_ext.graph import InNeighbors, NeighborTable
 
 
 def edge_list(neighbors: InNeighbors | NeighborTable) -> list[list[tuple[int, int, int]]]:
@@ -15,8 +15,8 @@ def edge_list(neighbors: InNeighbors | NeighborTable) -> list[list[tuple[int, in
     if isinstance(neighbors, InNeighbors):
         ptr, source = neighbors.indptr.tolist(), neighbors.source.tolist()
     else:
-        ptr = [i * neighbors.degree for i in range(neighbors.num_nodes + 1)]
-        source = neighbors.neighbors.flatten().tolist()
+        ptr = [i * neighbors.width for i in range(neighbors.num_nodes + 1)]
+        source = neighbors.source.flatten().tolist()
     for i in range(neighbors.num_nodes):
         rows.append([(source[e], types[e], e) for e in range(ptr[i], ptr[i + 1]) if source[e] >= 0])
     return rows

@@ -2,29 +2,26 @@
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Iterator
+from itertools import pairwise
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from attention_cases import Case, csr, problem
+from hypothesis import given
+from hypothesis import strategies as st
 from torch._subclasses.fake_tensor import FakeTensorMode
 
-from graphgps_ext.ops import InNeighbors, attention, set_default_implementation, sparse_attention
-from graphgps_ext.ops.numba_threads import kernel, run_chunks
+from graphgps_ext.graph import InNeighbors
+from graphgps_ext.ops import attention, sparse_attention
+from graphgps_ext.ops.numba_threads import kernel, row_chunks, row_ranges, run_chunks
 
 
 @pytest.fixture
 def case() -> Case:
     g = torch.Generator().manual_seed(0)
     return problem(csr([2, 0, 3], 4, 2, g), 2, 3, 2, g)
-
-
-@pytest.fixture(autouse=True)
-def restored_default() -> Iterator[None]:
-    yield
-    set_default_implementation(None)
 
 
 def call(case: Case, **kwargs: object) -> torch.Tensor:
@@ -45,32 +42,20 @@ def test_what_is_on_a_gpu_goes_to_triton(dtype: torch.dtype) -> None:
         assert attention._choose(torch.empty(2, 2, 3, dtype=torch.float64, device='cuda'), None) == 'torch'
 
 
-def test_the_argument_overrides_the_default_which_overrides_the_choice(case: Case) -> None:
-    set_default_implementation('torch')
-    assert attention._choose(case.inputs[0], None) == 'torch'
-    assert attention._choose(case.inputs[0], 'numba') == 'numba'
-    set_default_implementation(None)
-    assert attention._choose(case.inputs[0], None) == 'numba'
+def test_the_argument_overrides_the_choice(case: Case) -> None:
+    assert attention._choose(case.inputs[0], 'torch') == 'torch'
 
 
-def test_a_missing_library_falls_back_with_one_warning_that_names_the_cost(
-    case: Case, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(attention, '_installed', {'numba': False, 'triton': False})
-    monkeypatch.setattr(attention, '_warned', set())
-    with pytest.warns(UserWarning, match='numba is not installed: .* slower .* pip install numba'):
-        out = call(case)
-    with warnings.catch_warnings():
-        warnings.simplefilter('error')
-        assert torch.equal(call(case), out)
+def test_without_triton_the_fall_back_warns_of_its_cost(case: Case, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(attention, '_has_triton', False)
+    with pytest.warns(UserWarning, match='triton is not installed: .* slower .* pip install triton'):
+        out = call(case, implementation='triton')
     assert torch.equal(out, call(case, implementation='torch'))
 
 
 def test_an_unknown_implementation_is_refused(case: Case) -> None:
     with pytest.raises(ValueError, match=r"implementation must be one of .*, got 'cuda'"):
         call(case, implementation='cuda')
-    with pytest.raises(ValueError, match=r"implementation must be one of .*, got 'cuda'"):
-        set_default_implementation('cuda')
 
 
 def test_an_implementation_refuses_what_it_cannot_compute(case: Case) -> None:
@@ -124,6 +109,27 @@ def test_an_edge_out_of_range_is_named(case: Case, source: int, edge_type: int) 
     message = rf'edge 3 has source {source} and type {edge_type}; {wanted}'
     with pytest.raises(IndexError, match=message):
         call(bad)
+
+
+@given(
+    lengths=st.lists(st.integers(0, 9), max_size=12),
+    num_chunks=st.integers(1, 8),
+    size=st.integers(1, 30),
+)
+def test_chunks_cut_rows_into_about_equal_shares(lengths: list[int], num_chunks: int, size: int) -> None:
+    offsets = np.cumsum([0, *lengths])
+    bounds = row_chunks(offsets, num_chunks)
+    assert len(bounds) == num_chunks + 1 and bounds == sorted(bounds)
+    assert (bounds[0], bounds[-1]) == (0, len(lengths))
+    longest = max(lengths, default=0)
+    assert all(
+        offsets[b] - offsets[a] <= sum(lengths) / num_chunks + 1 + longest for a, b in pairwise(bounds)
+    )
+    ranges = list(row_ranges(offsets, size))
+    assert [row for first, last in ranges for row in range(first, last)] == list(range(len(lengths)))
+    assert all(
+        first < last and offsets[last] - offsets[first] <= size + 1 + longest for first, last in ranges
+    )
 
 
 def test_chunks_run_once_each_and_an_error_in_any_thread_is_raised() -> None:

@@ -10,7 +10,8 @@ import torch
 from attention_cases import Case, csr, problem, table
 from attention_checks import outcome
 
-from graphgps_ext.ops import NeighborTable, sparse_attention
+from graphgps_ext.graph import NeighborTable
+from graphgps_ext.ops import sparse_attention, with_transpose
 from graphgps_ext.ops.custom_op import fused_attention, fused_attention_backward
 
 
@@ -57,7 +58,7 @@ def test_a_transpose_made_beforehand_changes_nothing(kind: str) -> None:
     case = large_case(kind)
     grad = torch.ones(3000, 2, 16)
     truth = outcome(case, 'numba', grad)
-    ready = case.neighbors.with_out_neighbors(with_edge_id=True)
+    ready = with_transpose(case.neighbors, with_edge_id=True)
     found = outcome(Case(ready, case.inputs), 'numba', grad)
     assert all(torch.equal(found[name], truth[name]) for name in truth)
 
@@ -68,12 +69,12 @@ def operator_arguments(kind: str, *, with_bias: bool, implementation: str = 'num
     case = problem(graph, 2, 3, 2, g, with_bias=with_bias)
     bias = case.inputs[5] if with_bias else None
     if isinstance(graph, NeighborTable):
-        arrays = (None, graph.neighbors, graph.edge_type, None, None, None, None)
+        transpose: tuple[object, ...] = (None, None, None, None)
     else:
-        out = graph.with_out_neighbors(with_edge_id=with_bias).out
+        out = with_transpose(graph, with_edge_id=with_bias).transpose
         assert out is not None
         transpose = (out.indptr, out.target, out.edge_type, out.edge_id)
-        arrays = (graph.indptr, graph.source, graph.edge_type, *transpose)
+    arrays = (graph.indptr, graph.source, graph.edge_type, *transpose)
     return (*case.inputs[:5], bias, *arrays, 0.5, 4.0, True, implementation)
 
 
@@ -93,7 +94,7 @@ def test_operators_pass_opcheck(kind: str, with_bias: bool) -> None:
 @pytest.mark.parametrize('kind', ['csr', 'table'])
 def test_torch_compile_takes_the_operator_without_a_graph_break(kind: str) -> None:
     g = torch.Generator().manual_seed(0)
-    graph = csr([2, 0, 3, 1], 4, 3, g).with_out_neighbors() if kind == 'csr' else table(4, 3, 4, 3, g)
+    graph = with_transpose(csr([2, 0, 3, 1], 4, 3, g)) if kind == 'csr' else table(4, 3, 4, 3, g)
     scale, bias = torch.randn(3, 2, 3, generator=g), torch.randn(3, 2, generator=g)
     x = torch.randn(4, 18, generator=g, requires_grad=True)
 

@@ -8,7 +8,8 @@ from attention_cases import Case, csr, drawn_cases, problem, table
 from attention_checks import assert_matches_oracle, outcome
 from hypothesis import given, settings
 
-from graphgps_ext.ops import InNeighbors, NeighborTable, sparse_attention
+from graphgps_ext.graph import InNeighbors, NeighborTable
+from graphgps_ext.ops import sparse_attention
 
 IMPLEMENTATIONS = ('torch', 'numba')
 
@@ -79,7 +80,7 @@ def test_weights_of_a_row_sum_to_one_and_empty_slots_weigh_zero(implementation: 
     g = seeded()
     graph = table(9, 5, 6, 3, g)
     _, weights = problem(graph, 2, 4, 3, g).run(implementation)
-    used = graph.neighbors >= 0
+    used = graph.source >= 0
     assert (weights[~used] == 0).all()
     torch.testing.assert_close(weights.sum(1), used.any(1)[:, None].expand(-1, 2).float())
 
@@ -109,7 +110,7 @@ def test_memory_that_no_edge_uses_is_never_read(implementation: str, kind: str) 
         no_edges = graph.degree() == 0
     else:
         graph = table(N, 4, M - 3, 3, g)
-        neighbors = torch.where(graph.neighbors >= 0, graph.neighbors + 2, -1)
+        neighbors = torch.where(graph.source >= 0, graph.source + 2, -1)
         graph = NeighborTable(neighbors, graph.edge_type, M)
         no_edges = (neighbors < 0).all(1)
     clean = problem(graph, 2, 5, 3, g, with_bias=True)
@@ -119,7 +120,7 @@ def test_memory_that_no_edge_uses_is_never_read(implementation: str, kind: str) 
     for x in poisoned[1:3]:
         x[[0, 1, 7]] = float('nan')
     if kind == 'table':
-        poisoned[5][graph.neighbors < 0] = float('nan')
+        poisoned[5][graph.source < 0] = float('nan')
     case = Case(graph, tuple(x.requires_grad_() for x in poisoned))
     truth, found = outcome(clean, implementation, grad), outcome(case, implementation, grad)
     for name, x in truth.items():

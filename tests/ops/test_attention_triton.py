@@ -18,7 +18,8 @@ from attention_cases import Case, csr, drawn_cases, problem, table
 from attention_checks import assert_matches_oracle, outcome
 from hypothesis import HealthCheck, given, settings
 
-from graphgps_ext.ops import InNeighbors, NeighborTable, sparse_attention
+from graphgps_ext.graph import InNeighbors, NeighborTable
+from graphgps_ext.ops import sparse_attention
 
 INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 ON_GPU = torch.cuda.is_available() and not INTERPRETED
@@ -27,6 +28,7 @@ DEVICE = 'cuda' if ON_GPU else 'cpu'
 needs_kernels = pytest.mark.skipif(not (ON_GPU or INTERPRETED), reason='runs in the interpreter instead')
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(ON_GPU or INTERPRETED, reason='the kernels run in this process')
 @pytest.mark.skipif(find_spec('triton') is None, reason='needs triton')
 def test_triton_kernels_pass_in_the_interpreter() -> None:
@@ -101,8 +103,8 @@ def test_memory_that_no_edge_uses_is_never_read(kind: str) -> None:
         no_edges = graph.degree() == 0
     else:
         graph = table(5, 4, M - 3, 3, g)
-        graph = NeighborTable(torch.where(graph.neighbors >= 0, graph.neighbors + 2, -1), graph.edge_type, M)
-        no_edges = (graph.neighbors < 0).all(1)
+        graph = NeighborTable(torch.where(graph.source >= 0, graph.source + 2, -1), graph.edge_type, M)
+        no_edges = (graph.source < 0).all(1)
     clean = problem(graph, 2, 3, 3, g, with_bias=True)
     grad = torch.randn(clean.inputs[0].shape, generator=g).to(DEVICE)
     poisoned = [x.detach().clone() for x in clean.inputs]
@@ -110,7 +112,7 @@ def test_memory_that_no_edge_uses_is_never_read(kind: str) -> None:
     for x in poisoned[1:3]:
         x[[0, 1, 7]] = float('nan')
     if kind == 'table':
-        poisoned[5][graph.neighbors < 0] = float('nan')
+        poisoned[5][graph.source < 0] = float('nan')
     truth = outcome(clean.to(DEVICE), 'triton', grad)
     found = outcome(Case(graph, tuple(poisoned)).to(DEVICE), 'triton', grad)
     for name, x in truth.items():

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from attention_cases import csr, table
 from attention_oracle import edge_list
 
-from graphgps_ext.ops import InNeighbors, NeighborTable
-from graphgps_ext.ops import transpose as module
-from graphgps_ext.ops.transpose import transpose
+from graphgps_ext.graph import Graph, InNeighbors, OutNeighbors
+from graphgps_ext.ops.transpose import transpose, transpose_torch, with_transpose
 
 
-def by_source(graph: InNeighbors | NeighborTable) -> list[list[tuple[int, int, int]]]:
+def by_source(graph: Graph) -> list[list[tuple[int, int, int]]]:
     """For each source its out-edges as (target, edge id, type), ascending by type and edge."""
     rows: list[list[tuple[int, int, int]]] = [[] for _ in range(graph.num_sources)]
     for i, edges in enumerate(edge_list(graph)):
@@ -21,22 +22,16 @@ def by_source(graph: InNeighbors | NeighborTable) -> list[list[tuple[int, int, i
     return [sorted(row, key=lambda edge: (edge[2], edge[1])) for row in rows]
 
 
-@pytest.mark.parametrize('numba', [True, False])
+@pytest.mark.parametrize('make', [transpose, transpose_torch])
 @pytest.mark.parametrize('kind', ['csr', 'table', 'empty'])
 def test_transpose_lists_the_out_edges_of_each_source_by_type(
-    numba: bool, kind: str, monkeypatch: pytest.MonkeyPatch
+    make: Callable[..., OutNeighbors], kind: str
 ) -> None:
-    if not numba:
-        monkeypatch.setattr(module, 'find_spec', lambda name: None)
     g = torch.Generator().manual_seed(0)
     graph = {'csr': csr([3, 0, 7, 1], 5, 3, g), 'table': table(6, 4, 5, 3, g), 'empty': csr([], 3, 3, g)}[
         kind
     ]
-    if isinstance(graph, NeighborTable):
-        indptr, source = None, graph.neighbors
-    else:
-        indptr, source = graph.indptr, graph.source
-    out = transpose(indptr, source, graph.edge_type, graph.num_sources, 3, with_edge_id=True)
+    out = make(graph.indptr, graph.source, graph.edge_type, graph.num_sources, 3, with_edge_id=True)
     ptr, target, types, edge_id = out.indptr, out.target, out.edge_type, out.edge_id
     assert edge_id is not None
     found = [
@@ -67,13 +62,13 @@ def test_transpose_of_a_large_graph_does_not_depend_on_the_number_of_threads() -
 def test_a_graph_keeps_the_transpose_it_was_given() -> None:
     g = torch.Generator().manual_seed(0)
     for drawn in (csr([3, 1, 2], 4, 3, g), table(3, 2, 4, 3, g)):
-        graph = drawn.with_out_neighbors()
-        assert graph.with_out_neighbors() is graph
-        assert graph.out is not None
-        assert graph.out.edge_id is None
-        both = graph.with_out_neighbors(with_edge_id=True)
-        assert both.with_out_neighbors() is both
-        moved = both.to('cpu').out
+        graph = with_transpose(drawn)
+        assert with_transpose(graph) is graph
+        assert graph.transpose is not None
+        assert graph.transpose.edge_id is None
+        both = with_transpose(graph, with_edge_id=True)
+        assert with_transpose(both) is both
+        moved = both.to('cpu').transpose
         assert moved is not None
         assert moved.edge_id is not None
         edges = int(moved.indptr[-1])  # empty slots are left out
@@ -85,4 +80,4 @@ def test_a_source_out_of_range_is_refused() -> None:
     graph = csr([3, 1], 4, 3, torch.Generator().manual_seed(0))
     bad = InNeighbors(graph.indptr, graph.source + 2, graph.edge_type, 4)
     with pytest.raises(IndexError, match=r'source must lie in \[0, 4\), got [45]'):
-        bad.with_out_neighbors()
+        with_transpose(bad)

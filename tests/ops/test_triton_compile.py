@@ -9,7 +9,6 @@ import pytest
 import torch
 from attention_cases import csr, problem, table
 
-from graphgps_ext.ops import InNeighbors
 from graphgps_ext.ops.inputs import AttentionInputs
 from graphgps_ext.ops.transpose import transpose
 
@@ -76,11 +75,7 @@ def test_every_kernel_compiles_for_a_gpu(
     )
     query, key, value, scale, bias, *edge_bias = (x.detach() for x in case.inputs)
     query, key, value = (x.to(dtype) for x in (query, key, value))
-    arrays: tuple[Any, ...]
-    if isinstance(graph, InNeighbors):
-        arrays = (graph.indptr, graph.source, graph.edge_type)
-    else:
-        arrays = (None, graph.neighbors, graph.edge_type)
+    arrays = (graph.indptr, graph.source, graph.edge_type)
     inputs = (query, key, value, scale, bias, edge_bias[0] if with_bias else None, *arrays)
     inputs = AttentionInputs(*inputs, 1.0, case.logit_clamp)
     out, lse, _ = triton_impl.forward(inputs, True)

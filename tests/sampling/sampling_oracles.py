@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import torch
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable
+from graphgps_ext.graph import InNeighbors, NeighborTable
 
 
 def graph_of_rows(rows: Sequence[Sequence[int]], num_sources: int | None = None) -> InNeighbors:
@@ -61,7 +61,7 @@ def layered_neighborhood_oracle(
     local = {node: i for i, node in enumerate(seeds)}
     tables: list[list[list[int]]] = []
     for layer in reversed(range(num_layers)):
-        rows = draw(layer, torch.tensor(list(local), dtype=torch.int64)).neighbors.tolist()
+        rows = draw(layer, torch.tensor(list(local), dtype=torch.int64)).source.tolist()
         for row in rows:
             for node in row:
                 if node >= 0:
@@ -88,22 +88,22 @@ def random_graph(num_nodes: int, max_degree: int, seed: int = 0) -> tuple[InNeig
 def equal(first: NeighborTable, second: NeighborTable) -> bool:
     return all(
         torch.equal(getattr(first, name), getattr(second, name))
-        for name in ('neighbors', 'edge_type', 'edge_id')
+        for name in ('source', 'edge_type', 'edge_id')
     )
 
 
 def check_table(graph: InNeighbors, weights: Tensor | None, table: NeighborTable, nodes: Tensor, fill: str):
     """What holds for every draw."""
     assert table.edge_id is not None
-    degree = table.degree
-    assert table.neighbors.shape == table.edge_id.shape == (nodes.numel(), degree)
-    assert table.neighbors.dtype == graph.source.dtype
+    degree = table.width
+    assert table.source.shape == table.edge_id.shape == (nodes.numel(), degree)
+    assert table.source.dtype == graph.source.dtype
     assert table.edge_id.dtype == torch.int64
     assert table.num_sources == graph.num_sources
     for node, row, neighbors, types in zip(
         nodes.tolist(),
         table.edge_id.tolist(),
-        table.neighbors.tolist(),
+        table.source.tolist(),
         table.edge_type.tolist(),
         strict=True,
     ):

@@ -19,7 +19,7 @@ def draws(weights: list[float], degree: int, strategy: str = 'weighted', fill: s
     table = sample_neighbors(
         graph, torch.tensor(weights * NUM_ROWS), degree, strategy=strategy, fill=fill, key=stream_key(key)
     )
-    return table.neighbors
+    return table.source
 
 
 def sets(neighbors: torch.Tensor) -> Counter:

@@ -4,9 +4,8 @@ import torch
 from hypothesis import given, settings
 from sampling_oracles import check_table, equal, graph_of_rows, random_graph, top_edges
 
-from graphgps_ext.ops.neighbors import InNeighbors, NeighborTable
-from graphgps_ext.sampling import PrefixWeights, sample_neighbors, stream_key
-from graphgps_ext.sampling.compiled import has_numba
+from graphgps_ext.graph import InNeighbors, NeighborTable
+from graphgps_ext.sampling import sample_neighbors, stream_key
 from graphgps_ext.sampling.neighbors_numba import draw_numba
 from graphgps_ext.sampling.neighbors_torch import draw_torch
 
@@ -38,7 +37,7 @@ def test_numba_and_torch_draw_the_same_edges(data: st.DataObject):
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
     weights = levels[torch.randint(0, 8, (graph.num_edges,), generator=generator)]
     rows = None if nodes is None else torch.tensor(nodes, dtype=torch.int64)
-    numba = draw_numba(graph, PrefixWeights(weights), degree, strategy, fill, key, rows)
+    numba = draw_numba(graph, weights, degree, strategy, fill, key, rows)
     plain = draw_torch(graph, weights, degree, strategy, fill, key, rows, chunk_edges=chunk)
     assert all(torch.equal(a, b) for a, b in zip(numba, plain, strict=True))
 
@@ -65,7 +64,7 @@ def test_rows_of_a_subset_equal_those_rows_of_the_whole_graph(implementation: st
     for fill in ('mask', 'repeat'):
         whole = sample_neighbors(graph, weights, 7, strategy=strategy, fill=fill, key=5)
         some = sample_neighbors(graph, weights, 7, strategy=strategy, fill=fill, key=5, nodes=nodes)
-        rows = NeighborTable(whole.neighbors[nodes], whole.edge_type[nodes], 200, whole.edge_id[nodes])
+        rows = NeighborTable(whole.source[nodes], whole.edge_type[nodes], 200, whole.edge_id[nodes])
         assert equal(some, rows)
 
 
@@ -76,8 +75,8 @@ def test_a_row_does_not_depend_on_the_rest_of_the_graph(implementation: str):
     among = graph_of_rows([[1, 2, 3], row, [4] * 50], num_sources=99)
     padded = torch.cat([torch.ones(3), weights, torch.ones(50)])
     options = {'strategy': 'weighted', 'fill': 'mask', 'key': 11}
-    first = sample_neighbors(alone, weights, 9, **options).neighbors[1]
-    assert torch.equal(first, sample_neighbors(among, padded, 9, **options).neighbors[1])
+    first = sample_neighbors(alone, weights, 9, **options).source[1]
+    assert torch.equal(first, sample_neighbors(among, padded, 9, **options).source[1])
 
 
 def test_draws_are_independent_of_thread_count():
@@ -136,7 +135,7 @@ def test_graphs_without_edges_or_nodes_give_empty_tables(implementation: str):
     for rows in ([], [[]], [[], []]):
         graph = graph_of_rows(rows)
         table = sample_neighbors(graph, torch.empty(0), 3, strategy='weighted', fill='repeat', key=0)
-        assert table.neighbors.tolist() == [[-1] * 3] * len(rows)
+        assert table.source.tolist() == [[-1] * 3] * len(rows)
         assert table.edge_type.tolist() == [[0] * 3] * len(rows)
         assert table.edge_id is not None
         assert table.edge_id.tolist() == [[-1] * 3] * len(rows)
@@ -145,7 +144,7 @@ def test_graphs_without_edges_or_nodes_give_empty_tables(implementation: str):
 def test_uniform_needs_no_weights_and_int64_sources_stay_int64(implementation: str):
     graph = InNeighbors(torch.tensor([0, 3]), torch.tensor([2, 0, 1]), torch.zeros(3, dtype=torch.int8), 3)
     table = sample_neighbors(graph, None, 2, strategy='uniform', fill='mask', key=0)
-    assert table.neighbors.dtype == torch.int64
+    assert table.source.dtype == torch.int64
 
 
 def test_weights_of_any_positive_size_are_drawn_in_proportion(implementation: str):
@@ -171,22 +170,6 @@ def test_a_bad_weight_names_the_first_node(implementation: str, value: float, le
         sample_neighbors(
             graph, weights, 5, strategy='weighted', fill='mask', key=0, nodes=torch.tensor([1, 4, 3])
         )
-
-
-def test_a_missing_numba_is_warned_of_once(monkeypatch: pytest.MonkeyPatch):
-    graph, weights = random_graph(30, 40)
-    options = {'strategy': 'weighted', 'fill': 'mask', 'key': 2}
-    compiled = sample_neighbors(graph, weights, 5, **options)
-    has_numba.cache_clear()
-    try:
-        with monkeypatch.context() as patched:
-            patched.setattr('importlib.util.find_spec', lambda name: None)
-            with pytest.warns(UserWarning, match=r'numba is not installed: sampling in plain torch is'):
-                plain = sample_neighbors(graph, weights, 5, **options)
-            assert equal(compiled, plain)
-            assert equal(compiled, sample_neighbors(graph, weights, 5, **options))  # no second warning
-    finally:
-        has_numba.cache_clear()
 
 
 def test_a_bad_argument_is_named():

@@ -2,7 +2,7 @@ import pytest
 import torch
 from sampling_oracles import random_graph
 
-from graphgps_ext.sampling import layered_neighborhood, prefix_weights, sample_neighbors, stream_key
+from graphgps_ext.sampling import SamplingPlan, layered_neighborhood, sample_neighbors, stream_key
 
 pytestmark = [
     pytest.mark.gpu,
@@ -28,10 +28,10 @@ def test_cuda_draws_the_edges_of_the_cpu(strategy: str, fill: str):
             )
             for device in ('cpu', 'cuda')
         )
-        assert there.neighbors.is_cuda
+        assert there.source.is_cuda
         there = there.to('cpu')
         assert torch.equal(here.edge_id, there.edge_id)
-        assert torch.equal(here.neighbors, there.neighbors)
+        assert torch.equal(here.source, there.source)
         assert torch.equal(here.edge_type, there.edge_type)
 
 
@@ -39,22 +39,13 @@ def test_cuda_walks_like_the_cpu():
     graph, weights = random_graph(3000, 40)
     seeds = torch.randperm(3000, generator=torch.Generator().manual_seed(0))[:100]
 
-    def walk(device: str):
-        there, w = graph.to(device), weights.to(device)
-        given = prefix_weights(there, w) if device == 'cuda' else w
-
-        def draw(layer: int, nodes: torch.Tensor):
-            return sample_neighbors(
-                there, given, 4 + layer, strategy='weighted', fill='mask', key=layer, nodes=nodes
-            )
-
-        return layered_neighborhood(seeds.to(device), draw, 3, 3000)
-
-    here, there = walk('cpu'), walk('cuda')
+    plan = SamplingPlan(graph, [weights] * 3, [4, 5, 6])
+    here = layered_neighborhood(plan, seeds, key=1)
+    there = layered_neighborhood(plan.to(torch.device('cuda')).prepared(), seeds.to('cuda'), key=1)
     assert here.num_nodes == there.num_nodes
     assert torch.equal(here.n_id, there.n_id.cpu())
     for one, other in zip(here.layers, there.layers, strict=True):
-        assert torch.equal(one.neighbors, other.neighbors.cpu())
+        assert torch.equal(one.source, other.source.cpu())
 
 
 def test_a_bad_weight_is_named_on_cuda():

@@ -6,8 +6,8 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from graphgps_ext.ops.neighbors import InNeighbors
-from graphgps_ext.sampling import LayeredNeighborhood, layered_neighborhood, sample_neighbors, stream_key
+from graphgps_ext.graph import InNeighbors
+from graphgps_ext.sampling import LayeredNeighborhood, SamplingPlan, layered_neighborhood
 
 NUM_NODES, LENGTH, DEGREE = 3000, 40, 5
 
@@ -16,35 +16,25 @@ class Walks(torch.utils.data.Dataset):
     def __init__(self) -> None:
         generator = torch.Generator().manual_seed(0)
         num_edges = NUM_NODES * LENGTH
-        self.graph = InNeighbors(
+        graph = InNeighbors(
             torch.arange(0, num_edges + 1, LENGTH),
             torch.randint(0, NUM_NODES, (num_edges,), generator=generator, dtype=torch.int32),
             torch.zeros(num_edges, dtype=torch.int8),
             NUM_NODES,
         )
-        self.weights = torch.rand(num_edges, generator=generator)
+        weights = torch.rand(num_edges, generator=generator)
+        self.plan = SamplingPlan(graph, [weights, weights], [DEGREE, DEGREE])
 
     def __len__(self) -> int:
         return 6
 
     def __getitem__(self, batch: int) -> LayeredNeighborhood:
-        def draw(layer: int, nodes: torch.Tensor):
-            return sample_neighbors(
-                self.graph,
-                self.weights,
-                DEGREE,
-                strategy='weighted',
-                fill='mask',
-                key=stream_key(layer),
-                nodes=nodes,
-            )
-
-        return layered_neighborhood(torch.arange(batch, NUM_NODES, 6), draw, 2, NUM_NODES)
+        return layered_neighborhood(self.plan, torch.arange(batch, NUM_NODES, 6), key=0)
 
 
 def _same(first: LayeredNeighborhood, second: LayeredNeighborhood) -> bool:
     return torch.equal(first.n_id, second.n_id) and all(
-        torch.equal(a.neighbors, b.neighbors) for a, b in zip(first.layers, second.layers, strict=True)
+        torch.equal(a.source, b.source) for a, b in zip(first.layers, second.layers, strict=True)
     )
 
 
@@ -52,7 +42,7 @@ def _same(first: LayeredNeighborhood, second: LayeredNeighborhood) -> bool:
 def test_forked_workers_give_the_walks_of_the_main_process():
     walks = Walks()
     # the pool of the parent is running when the workers fork
-    whole = sample_neighbors(walks.graph, walks.weights, DEGREE, strategy='weighted', fill='mask', key=0)
+    whole = walks.plan.draw(0, None, key=0)
     assert whole.num_nodes == NUM_NODES
     here = [walks[batch] for batch in range(len(walks))]
     loader = DataLoader(

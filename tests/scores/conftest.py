@@ -8,7 +8,7 @@ from torch import Tensor
 from toy_store import NUM_LAYERS
 
 from graphgps_ext import scores
-from graphgps_ext.ops.neighbors import InNeighbors
+from graphgps_ext.graph import InNeighbors
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ import pytest
 from torch import Tensor
 
 from graphgps_ext import scores
-from graphgps_ext.ops.neighbors import InNeighbors
+from graphgps_ext.graph import InNeighbors
 
 
 @pytest.fixture

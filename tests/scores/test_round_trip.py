@@ -10,7 +10,7 @@ import torch
 from toy_store import NUM_LAYERS, everything_in
 
 from graphgps_ext import scores
-from graphgps_ext.ops.neighbors import InNeighbors
+from graphgps_ext.graph import InNeighbors
 
 
 def test_scores_graph_and_manifest_come_back_equal(saved, graph, layers, manifest):

@@ -6,16 +6,19 @@ from pathlib import Path
 
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tensorboard.plugins.hparams.plugin_data_pb2 import HParamsPluginData
-from torch_geometric.graphgym.imports import pl
+from yacs.config import CfgNode
 
-from graphgps_ext.train.board import log_config, log_result
+from graphgps_ext.train.board import Board
 
 
-def test_run_lists_its_own_keys_and_leaves_the_comparison_to_tensorboard(tmp_path: Path) -> None:
-    logger = pl.loggers.TensorBoardLogger(tmp_path, name='', version='')
-    log_config(logger, 'seed: 3\n', params=17)
-    log_result(logger, {'seed': 3, 'gt.layers': 4, 'spex.layer_degrees': [2, 1]}, {'best/test_auc': 0.75})
-    logger.experiment.close()
+def test_run_lists_its_own_keys_and_leaves_the_comparison_to_tensorboard(
+    tmp_path: Path, graphgym_cfg: CfgNode
+) -> None:
+    graphgym_cfg.seed = 3
+    board = Board(tmp_path)
+    board.log_config(graphgym_cfg, params=17)
+    board.log_result({'seed': 3, 'gt.layers': 4, 'spex.layer_degrees': [2, 1]}, {'best/test_auc': 0.75})
+    board.close()
 
     events = EventAccumulator(str(tmp_path)).Reload()
     assert b'seed: 3' in events.Tensors('config/text_summary')[0].tensor_proto.string_val[0]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -14,8 +14,9 @@ from torch_geometric.data import Data
 from torch_geometric.utils import subgraph
 from yacs.config import CfgNode
 
-from graphgps_ext.train.datamodule import PartitionedData
-from graphgps_ext.train.module import NodeClassifier
+from graphgps_ext.train import fit
+from graphgps_ext.train.batches import EVALUATION, REPORT, TRAINING, RandomParts
+from graphgps_ext.train.state import Training
 
 PARTS = {'train.sampler': 'random_node', 'train.batch_size': 100, 'train.ckpt_period': 1}
 # A mine is independent of all that these two see: of what a node shows, and of who its neighbours are.
@@ -23,18 +24,27 @@ BY_CHANCE = ('MLP', 'LINKX')
 CONFIG_NAME = 'minesweeper-grid-Polynormer'
 
 
+def before_each_step(monkeypatch: pytest.MonkeyPatch, look: Callable[[Training], None]) -> None:
+    """Lets a test look at the model before each step of its training."""
+    step = fit.train_step
+
+    def train_step(training: Training, batch: Data, **kwargs: Any) -> None:
+        look(training)
+        step(training, batch, **kwargs)
+
+    monkeypatch.setattr(fit, 'train_step', train_step)
+
+
 @contextmanager
 def interrupted_at(epoch: int, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A run in this block is interrupted in its training step of that epoch."""
-    step = NodeClassifier.training_step
 
-    def fail(self: Any, batch: Data, *args: Any, **kwargs: Any) -> Any:
-        if self.trainer.current_epoch == epoch:
+    def fail(training: Training) -> None:
+        if training.epoch == epoch:
             raise InterruptedError
-        return step(self, batch, *args, **kwargs)
 
     with monkeypatch.context() as patch, pytest.raises(InterruptedError):
-        patch.setattr(NodeClassifier, 'training_step', fail)
+        before_each_step(patch, fail)
         yield
 
 
@@ -76,20 +86,19 @@ def test_polynormer_goes_on_from_its_best_local_epoch_when_the_global_attention_
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     folder = tmp_path / CONFIG_NAME / '0' / 'ckpt'
-    step, seen = NodeClassifier.training_step, []
+    seen = []
 
-    def compare_at_epoch_6(self: Any, batch: Data, *args: Any, **kwargs: Any) -> Any:
-        if self.trainer.current_epoch == 6:
+    def compare_at_epoch_6(training: Training) -> None:
+        if training.epoch == 6:
             best = torch.load(folder / 'best.ckpt', weights_only=False)
             weights = {name: value for name, value in best['state_dict'].items() if 'extra' not in name}
-            own, moments = self.state_dict(), self.trainer.optimizers[0].state_dict()['state']
+            own, moments = training.model.state_dict(), training.optimizer.state_dict()['state']
             for name, value in weights.items():
                 torch.testing.assert_close(own[name], value, rtol=0, atol=0)
-            torch.testing.assert_close(moments, best['optimizer_states'][0]['state'], rtol=0, atol=0)
-            seen.append((best['epoch'], self.model.model._global))
-        return step(self, batch, *args, **kwargs)
+            torch.testing.assert_close(moments, best['optimizer']['state'], rtol=0, atol=0)
+            seen.append((best['epoch'], training.model.model.model._global))
 
-    monkeypatch.setattr(NodeClassifier, 'training_step', compare_at_epoch_6)
+    before_each_step(monkeypatch, compare_at_epoch_6)
     runs.run('Polynormer', tmp_path, {**PHASES, 'optim.base_lr': 1.0})
     [(epoch, joined)] = seen
     assert epoch < 5 and joined  # otherwise there was nothing to go back to
@@ -114,16 +123,14 @@ def test_polynormer_that_was_never_evaluated_goes_on_from_where_it_is(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     last, seen = tmp_path / CONFIG_NAME / '0' / 'ckpt' / 'last.ckpt', []
-    step = NodeClassifier.training_step
 
-    def compare_at_epoch_2(self: Any, batch: Data, *args: Any, **kwargs: Any) -> Any:
-        if self.trainer.current_epoch == 2:
-            before = torch.load(last, weights_only=False)
-            assert before['epoch'] == 1 and self.model.model._global
-            seen.append(torch.equal(self.model.model.betas.cpu(), before['state_dict']['model.model.betas']))
-        return step(self, batch, *args, **kwargs)
+    def compare_at_epoch_2(training: Training) -> None:
+        if training.epoch == 2:
+            before, model = torch.load(last, weights_only=False), training.model.model.model
+            assert before['epoch'] == 1 and model._global
+            seen.append(torch.equal(model.betas, before['state_dict']['model.model.betas']))
 
-    monkeypatch.setattr(NodeClassifier, 'training_step', compare_at_epoch_2)
+    before_each_step(monkeypatch, compare_at_epoch_2)
     keys = {'gt.local_epochs': 2, 'train.eval_period': 4, 'optim.max_epoch': 4, 'train.ckpt_period': 1}
     runs.run('Polynormer', tmp_path, keys)
     assert seen == [True]
@@ -141,12 +148,8 @@ def test_interrupted_run_on_random_parts_ends_as_if_it_had_not_been(
     assert runs.result(cut) == runs.result(whole)
 
 
-class _Trainer:
-    current_epoch = 0
-
-
 @pytest.fixture
-def parts(graphgym_cfg: CfgNode) -> PartitionedData:
+def parts(graphgym_cfg: CfgNode) -> RandomParts:
     """A random graph of 31 nodes in parts of at most 10."""
     graphgym_cfg.train.batch_size = 10
     graphgym_cfg.val.sampler = 'random_node'
@@ -155,13 +158,11 @@ def parts(graphgym_cfg: CfgNode) -> PartitionedData:
     edge_index = edge_index[:, (edge_index[1] * 31 + edge_index[0]).argsort()]
     data = Data(x=torch.randn(31, 2), y=torch.arange(31) % 2, edge_index=edge_index, n_id=torch.arange(31))
     data.train_mask = torch.arange(31) < 1  # most parts have no training node
-    module = PartitionedData(data)
-    module.trainer = _Trainer()  # type: ignore[assignment]
-    return module
+    return RandomParts(data)
 
 
-def test_parts_hold_each_node_once_with_the_edges_among_them(parts: PartitionedData) -> None:
-    batches = list(parts.training_loader(0))
+def test_parts_hold_each_node_once_with_the_edges_among_them(parts: RandomParts) -> None:
+    batches = list(parts.loader(TRAINING, 0))
     assert [batch.num_nodes for batch in batches] == [8, 8, 8, 7]
     assert sorted(torch.cat([batch.n_id for batch in batches]).tolist()) == list(range(31))
     for batch in batches:
@@ -172,15 +173,15 @@ def test_parts_hold_each_node_once_with_the_edges_among_them(parts: PartitionedD
         assert (position.diff() >= 0).all()
 
 
-def test_parts_are_drawn_anew_for_each_epoch_and_purpose_and_repeat(parts: PartitionedData) -> None:
+def test_parts_are_drawn_anew_for_each_epoch_and_purpose_and_repeat(parts: RandomParts) -> None:
     def first(loader: Any) -> list[int]:
         return next(iter(loader)).n_id.tolist()
 
     training, evaluation, report = (
-        first(parts.training_loader(0)), first(parts.validation_loader(0)), first(parts.report_batches(0))
-    )  # fmt: skip
-    assert first(parts.training_loader(0)) == training
-    other = first(parts.training_loader(1))
+        first(parts.loader(purpose, 0)) for purpose in (TRAINING, EVALUATION, REPORT)
+    )
+    assert first(parts.loader(TRAINING, 0)) == training
+    other = first(parts.loader(TRAINING, 1))
     assert len({*map(tuple, (training, evaluation, report, other))}) == 4
 
 

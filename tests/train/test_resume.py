@@ -16,7 +16,7 @@ import runs
 import torch
 
 from graphgps_ext import scores
-from graphgps_ext.train import callbacks, fit, module
+from graphgps_ext.train import fit, record, report, state
 
 EPOCHS = 5
 LONG = {'optim.max_epoch': EPOCHS}
@@ -38,29 +38,28 @@ def die(how: int = signal.SIGKILL) -> None:
 
 def die_in_training_step(epoch: int, how: int = signal.SIGKILL) -> None:
     """Ends in the training step of an epoch, with the numbers of the epochs before it on the disk."""
-    step = module.NodeClassifier.training_step
+    step = fit.train_step
 
-    def training_step(self: Any, batch: Any, *args: Any, **kwargs: Any) -> Any:
-        loss = step(self, batch, *args, **kwargs)
-        if self.trainer.current_epoch == epoch:
+    def train_step(training: Any, batch: Any, **kwargs: Any) -> None:
+        step(training, batch, **kwargs)
+        if training.epoch == epoch:
             die(how)
-        return loss
 
-    module.NodeClassifier.training_step = training_step
+    fit.train_step = train_step
 
 
 def die_between_records(epoch: int) -> None:
     """Ends when the record of the training nodes is written, and half of that of the validation nodes."""
-    append = callbacks.append_stats
+    append = record.append_stats
 
-    def append_stats(run_dir: Path, split: str, record: dict[str, Any]) -> None:
-        if split == 'val' and record['epoch'] == epoch:
+    def append_stats(run_dir: Path, split: str, row: dict[str, Any]) -> None:
+        if split == 'val' and row['epoch'] == epoch:
             with (run_dir / split / 'stats.json').open('a') as file:
                 file.write('{"epoch": 3, "lo')
             die()
-        append(run_dir, split, record)
+        append(run_dir, split, row)
 
-    callbacks.append_stats = append_stats
+    record.append_stats = append_stats
 
 
 def die_in_checkpoint(name: str, epoch: int) -> None:
@@ -68,12 +67,12 @@ def die_in_checkpoint(name: str, epoch: int) -> None:
     save = torch.save
 
     def torch_save(checkpoint: dict[str, Any], path: Path) -> None:
-        if path.name.startswith(name) and checkpoint['epoch'] >= epoch:
+        if path.name.endswith(name) and checkpoint['epoch'] >= epoch:
             path.write_bytes(b'half of a checkpoint')
             die()
         save(checkpoint, path)
 
-    fit.torch.save = torch_save
+    state.torch.save = torch_save
 
 
 def die_in_scores() -> None:
@@ -90,7 +89,7 @@ def die_in_scores() -> None:
 
 def die_before_summary() -> None:
     """Ends when all is computed and the summary is about to be written."""
-    fit.write_json = lambda path, content: die()
+    report.write_json = lambda path, content: die()
 
 
 # --- the tests ---
@@ -181,8 +180,7 @@ def test_run_killed_while_it_writes_ends_as_one_that_was_not(
     assert moment == 'before the summary' or not (run_dir / 'scores').exists()
     runs.run(stage, tmp_path, named(stage, estimator, changes))
     assert runs.result(run_dir) == uninterrupted(stage, changes)
-    left = [name for name in runs.files_in(run_dir) if '.tmp' in name or 'partial' in name]
-    assert not left
+    assert not [name for name in runs.files_in(run_dir) if name.startswith('.') or '/.' in name]
 
 
 @pytest.mark.parametrize('stage', ['estimator', 'spexphormer'])
@@ -192,7 +190,7 @@ def test_interrupted_run_exits_and_resumes(
     changes = VARIANTS['every epoch']
     interrupt = functools.partial(die_in_training_step, 3, signal.SIGINT)
     code, output = runs.run_elsewhere(stage, tmp_path, named(stage, estimator, changes), interrupt)
-    assert code == 1 and 'Traceback' not in output
+    assert code == 130 and 'Traceback' not in output
     run_dir = run_dir_of(tmp_path, stage)
     assert len(runs.stats(run_dir, 'train')) == 3
     assert not (run_dir / 'summary.json').exists() and not (run_dir / 'scores').exists()
@@ -229,6 +227,19 @@ def test_a_run_whose_best_checkpoint_was_deleted_says_so(tmp_path: Path) -> None
     shutil.rmtree(run_dir / 'ckpt')
     runs.run('estimator', tmp_path, changes)
     assert (run_dir / 'summary.json').is_file()
+
+
+def test_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
+    changes = VARIANTS['every epoch']
+    runs.run('estimator', tmp_path, changes)
+    run_dir = run_dir_of(tmp_path, 'estimator')
+    (run_dir / 'summary.json').unlink()
+    torch.save({'epoch': 3, 'pytorch-lightning_version': '2.6.6'}, run_dir / 'ckpt' / 'last.ckpt')
+    message = runs.refusal('estimator', tmp_path, changes)
+    assert message == (
+        f'error: {run_dir / "ckpt" / "last.ckpt"} was written by another version of graphgps_ext, which this '
+        f'one cannot continue: delete {run_dir / "ckpt"} to train again'
+    )
 
 
 def test_full_disk_while_scores_are_written(

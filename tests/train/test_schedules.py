@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch_geometric.graphgym.register import optimizer_dict, scheduler_dict
 
-from graphgps_ext.train.callbacks import temperature
+from graphgps_ext.train.recipes import temperature
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from graphgps_ext.ops.neighbors import InNeighbors
+from graphgps_ext.graph import InNeighbors
 from graphgps_ext.transform.attention_graph import attention_graph, kept_share
 from graphgps_ext.transform.expander import expander_table
 

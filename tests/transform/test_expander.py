@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
+from graphgps_ext.errors import ConfigError
 from graphgps_ext.transform.expander import expander_table, has_spectral_gap, second_eigenvalue
 
 
@@ -147,7 +148,7 @@ def test_a_poor_draw_is_repeated_with_the_next_sub_seed():
 def _fails(num_nodes: int, degree: int, seed: int) -> bool:
     try:
         expander_table(num_nodes, degree, seed=seed, max_tries=1)
-    except RuntimeError:
+    except ConfigError:
         return True
     return False
 
@@ -155,7 +156,7 @@ def _fails(num_nodes: int, degree: int, seed: int) -> bool:
 def test_giving_up_names_the_key():
     seed = next(s for s in range(200) if _fails(12, 2, s))
     with pytest.raises(
-        RuntimeError, match=r'degree 2 on 12 nodes .* gap 0\.436 in 1 tries \(raise prep\.exp_deg'
+        ConfigError, match=r'degree 2 on 12 nodes .* gap 0\.436 in 1 tries \(raise prep\.exp_deg'
     ):
         expander_table(12, 2, seed=seed, max_tries=1)
     expander_table(12, 2, seed=seed, max_tries=1, check_max_nodes=11)  # above the cap nothing is checked

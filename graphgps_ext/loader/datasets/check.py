@@ -6,6 +6,8 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from graphgps_ext.errors import DataError
+
 MASKS = ('train_mask', 'val_mask', 'test_mask')
 
 
@@ -38,21 +40,21 @@ def _features(x: Tensor, source: str) -> Tensor:
     dense = x.to_dense() if x.layout != torch.strided else x
     dense = dense.float().contiguous()
     if dense.dim() != 2:
-        raise ValueError(f'{source}: x needs shape [N, F], got {list(dense.shape)}')
+        raise DataError(f'{source}: x needs shape [N, F], got {list(dense.shape)}')
     if not dense.isfinite().all():
         bad = int((~dense.isfinite()).any(dim=1).sum())
-        raise ValueError(f'{source}: x holds NaN or infinite values in {bad} of {dense.shape[0]} nodes')
+        raise DataError(f'{source}: x holds NaN or infinite values in {bad} of {dense.shape[0]} nodes')
     return dense
 
 
 def _edges(edge_index: Tensor, num_nodes: int, source: str) -> Tensor:
     if edge_index.dim() != 2 or edge_index.shape[0] != 2 or edge_index.is_floating_point():
-        raise ValueError(
+        raise DataError(
             f'{source}: edge_index needs shape [2, E] and integers, '
             f'got {list(edge_index.shape)} {edge_index.dtype}'
         )
     if edge_index.numel() and not (0 <= int(edge_index.min()) and int(edge_index.max()) < num_nodes):
-        raise ValueError(
+        raise DataError(
             f'{source}: edge_index needs node ids in 0..{num_nodes - 1} (x has {num_nodes} rows), '
             f'got {int(edge_index.min())}..{int(edge_index.max())}'
         )
@@ -63,7 +65,7 @@ def _labels(y: Tensor, num_nodes: int, source: str) -> Tensor:
     if y.dim() == 2 and y.shape[1] == 1:
         y = y[:, 0]
     if y.dim() not in (1, 2) or y.shape[0] != num_nodes:
-        raise ValueError(
+        raise DataError(
             f'{source}: y needs shape [{num_nodes}] or [{num_nodes}, tasks] (x has {num_nodes} rows), '
             f'got {list(y.shape)}'
         )
@@ -71,17 +73,17 @@ def _labels(y: Tensor, num_nodes: int, source: str) -> Tensor:
         y = y.float()
         known = y[~y.isnan()]
         if not ((known == 0) | (known == 1)).all():
-            raise ValueError(f'{source}: y [N, tasks] needs 0, 1 or NaN (no label) everywhere')
+            raise DataError(f'{source}: y [N, tasks] needs 0, 1 or NaN (no label) everywhere')
         return y.contiguous()
     if y.is_floating_point():
         whole = y.nan_to_num(nan=-1.0)
         if not (whole == whole.round()).all():
-            raise ValueError(f'{source}: y [N] needs whole numbers (class ids), got fractions')
+            raise DataError(f'{source}: y [N] needs whole numbers (class ids), got fractions')
         y = whole
     y = y.long().contiguous()
     if y.numel() and int(y.min()) < -1:
-        raise ValueError(f'{source}: y needs classes from 0, or -1 for no label, got {int(y.min())}')
+        raise DataError(f'{source}: y needs classes from 0, or -1 for no label, got {int(y.min())}')
     classes = y[y >= 0].unique()
     if classes.numel() < 2:
-        raise ValueError(f'{source}: y needs at least two classes, got {classes.tolist()}')
+        raise DataError(f'{source}: y needs at least two classes, got {classes.tolist()}')
     return y

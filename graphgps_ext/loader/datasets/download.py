@@ -10,6 +10,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from uuid import uuid4
 
+from graphgps_ext.errors import MissingFileError
+
 TIMEOUT_SECONDS = 20.0  # of silence on one connection, not of the whole download
 
 
@@ -62,8 +64,9 @@ def publish(files: Iterable[Path], folder: Path) -> None:
                     part.unlink(missing_ok=True)
     except OSError as error:
         raise OSError(
+            error.errno,
             f'cannot write the downloaded files to {folder} ({error}); '
-            f'set dataset.dir to a folder that may be written and has room'
+            f'set dataset.dir to a folder that may be written and has room',
         ) from error
 
 
@@ -72,9 +75,9 @@ def absent_files(folder: Path, names: Iterable[str]) -> list[str]:
     return [name for name in names if not (folder / name).is_file()]
 
 
-def missing_data_error(what: str, folder: Path, absent: Iterable[str], reason: str) -> FileNotFoundError:
+def missing_data_error(what: str, folder: Path, absent: Iterable[str], reason: str) -> MissingFileError:
     """The error for absent data: which files go where, why they are not there, and which key points there."""
-    return FileNotFoundError(
+    return MissingFileError(
         f'{what}: missing in {folder}: {", ".join(absent)}. {reason}. '
         f'Put the files there, or set dataset.dir to the folder that holds them in this layout'
     )

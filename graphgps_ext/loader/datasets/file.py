@@ -14,6 +14,7 @@ from torch_geometric.data import Data
 from torch_geometric.data.data import DataEdgeAttr, DataTensorAttr
 from torch_geometric.data.storage import GlobalStorage
 
+from graphgps_ext.errors import ConfigError, DataError, MissingFileError
 from graphgps_ext.loader.datasets.check import MASKS, checked
 
 REQUIRED = ('edge_index', 'x', 'y')
@@ -44,12 +45,12 @@ def load_file(path: str | Path) -> Data:
     """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise FileNotFoundError(
+        raise MissingFileError(
             f'dataset.format file reads the graph from dataset.path, but there is no file {str(path)!r}'
         )
     readers = {'.npz': _read_npz, '.pt': _read_pt}
     if path.suffix not in readers:
-        raise ValueError(f'dataset.path must end in .npz or .pt, got {path.name}; {HOW_TO_SAVE}')
+        raise ConfigError(f'dataset.path must end in .npz or .pt, got {path.name}; {HOW_TO_SAVE}')
     tensors = readers[path.suffix](path)
     source = f'file {path}'
     _check_keys(tensors, source)
@@ -66,7 +67,7 @@ def _read_npz(path: Path) -> dict[str, Any]:
         with path.open('rb') as file, np.load(file, allow_pickle=False) as arrays:
             return {key: torch.from_numpy(arrays[key]) for key in arrays.files}
     except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as error:
-        raise ValueError(
+        raise DataError(
             f'cannot read {path}: it is truncated, no .npz file, or holds arrays of Python objects '
             f'({type(error).__name__}: {error}); {HOW_TO_SAVE}'
         ) from error
@@ -77,14 +78,14 @@ def _read_pt(path: Path) -> dict[str, Any]:
         with torch.serialization.safe_globals(_parts_of_data()):
             content = torch.load(path, map_location='cpu', weights_only=True)
     except (OSError, EOFError, RuntimeError, ValueError, pickle.UnpicklingError) as error:
-        raise ValueError(
+        raise DataError(
             f'cannot read {path}: it is truncated, or holds more than tensors '
             f'({type(error).__name__}: {str(error).splitlines()[0]}); {HOW_TO_SAVE}'
         ) from error
     if isinstance(content, Data):
         content = content.to_dict()
     if not isinstance(content, dict):
-        raise ValueError(
+        raise DataError(
             f'{path} needs a dict of tensors or a PyG Data, got {type(content).__name__}; {HOW_TO_SAVE}'
         )
     return content
@@ -107,15 +108,15 @@ def _check_keys(tensors: dict[str, Any], source: str) -> None:
     unknown = [str(key) for key in tensors if key not in KNOWN]
     masks = [key for key in MASKS if key in tensors]
     if missing or unknown:
-        raise ValueError(
+        raise DataError(
             f'{source} needs the keys {", ".join(REQUIRED)} and may have {", ".join(KNOWN[3:])}; '
             f'missing: {", ".join(missing) or "none"}, unknown: {", ".join(unknown) or "none"}'
         )
     if len(masks) not in (0, 3):
-        raise ValueError(f'{source} needs all of {", ".join(MASKS)} or none, got only {", ".join(masks)}')
+        raise DataError(f'{source} needs all of {", ".join(MASKS)} or none, got only {", ".join(masks)}')
     for key, value in tensors.items():
         if not isinstance(value, Tensor):
-            raise ValueError(f'{source}: {key} needs a tensor, got {type(value).__name__}')
+            raise DataError(f'{source}: {key} needs a tensor, got {type(value).__name__}')
 
 
 def _check_classes(y: Tensor, source: str) -> None:
@@ -123,7 +124,7 @@ def _check_classes(y: Tensor, source: str) -> None:
         return
     absent = (torch.bincount(y[y >= 0]) == 0).nonzero().flatten().tolist()
     if absent:
-        raise ValueError(
+        raise DataError(
             f'{source}: y needs classes from 0 without gaps, but of 0..{int(y.max())} no node has '
             f'{", ".join(map(str, absent[:5]))}{", ..." if len(absent) > 5 else ""}; '
             f'renumber them with numpy.unique(y, return_inverse=True)'
@@ -134,16 +135,16 @@ def _check_masks(data: Data, source: str) -> None:
     num_nodes = data.x.shape[0]
     shapes = {key: list(data[key].shape) for key in MASKS if key in data}
     if any(len(shape) not in (1, 2) or shape[0] != num_nodes for shape in shapes.values()):
-        raise ValueError(f'{source}: masks need shape [{num_nodes}] or [{num_nodes}, S], got {shapes}')
+        raise DataError(f'{source}: masks need shape [{num_nodes}] or [{num_nodes}, S], got {shapes}')
 
 
 def _edge_features(edge_attr: Tensor, num_edges: int, source: str) -> Tensor:
     if edge_attr.dim() != 2 or edge_attr.shape[0] != num_edges:
-        raise ValueError(
+        raise DataError(
             f'{source}: edge_attr needs shape [{num_edges}, D] (edge_index has {num_edges} columns), '
             f'got {list(edge_attr.shape)}'
         )
     edge_attr = edge_attr.float()
     if not edge_attr.isfinite().all():
-        raise ValueError(f'{source}: edge_attr holds NaN or infinite values')
+        raise DataError(f'{source}: edge_attr holds NaN or infinite values')
     return edge_attr.contiguous()

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from graphgps_ext.errors import ConfigError
 from graphgps_ext.transform.seeding import purpose_generator
 
 MINE_SHARE = 0.2
@@ -36,7 +37,7 @@ def minesweeper_grid(side: int, seed: int) -> Data:
         ValueError: if the grid is too small to hold a mine.
     """
     if side < 2:
-        raise ValueError(f'dataset.grid_side needs 2 or more (a grid with a mine), got {side}')
+        raise ConfigError(f'dataset.grid_side needs 2 or more (a grid with a mine), got {side}')
     num_nodes = side * side
     generator = purpose_generator('minesweeper-grid', seed)
     y = _choose(num_nodes, round(MINE_SHARE * num_nodes), generator).long()

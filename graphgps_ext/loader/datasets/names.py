@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable
 
+from graphgps_ext.errors import ConfigError
+
 
 def match_name(name: str, known: Iterable[str], source: str) -> str:
     """The known name that equals `name` up to case and `_` for `-`.
@@ -18,6 +20,6 @@ def match_name(name: str, known: Iterable[str], source: str) -> str:
         return by_key[key]
     nearest = difflib.get_close_matches(key, by_key, n=1)
     hint = f'; did you mean {by_key[nearest[0]]}?' if nearest else ''
-    raise ValueError(
+    raise ConfigError(
         f'dataset.name {name!r} is no data set of {source}{hint} (known: {", ".join(by_key.values())})'
     )

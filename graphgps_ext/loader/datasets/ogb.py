@@ -15,6 +15,7 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import index_to_mask, scatter
 
+from graphgps_ext.errors import DataError
 from graphgps_ext.loader.datasets.download import (
     absent_files,
     made_folder,
@@ -64,7 +65,7 @@ def load_ogb(name: str, root: str | Path) -> Data:
     try:
         return _read(folder, split_folder, both_directions=info['add_inverse_edge'] == 'True')
     except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
-        raise ValueError(
+        raise DataError(
             f'cannot read the files in {folder} ({type(error).__name__}: {error}); they are incomplete or of '
             f'another data set: remove the folder to have it downloaded again, or correct dataset.dir'
         ) from error

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
+from graphgps_ext.errors import DataError
 from graphgps_ext.loader.datasets.download import absent_files, missing_data_error
 
 FILES = ('pokec.mat', 'pokec-splits.npy')
@@ -56,7 +57,7 @@ def load_pokec(root: str | Path) -> Data:
     except MemoryError:
         raise
     except Exception as error:  # scipy and pickle raise about anything on a damaged file
-        raise ValueError(
+        raise DataError(
             f'cannot read {path} ({type(error).__name__}: {error}); fetch the file again, '
             f'or correct dataset.dir'
         ) from error

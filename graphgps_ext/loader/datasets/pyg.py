@@ -14,6 +14,7 @@ from typing import Any
 from torch_geometric import datasets
 from torch_geometric.data import Data, InMemoryDataset, download_url
 
+from graphgps_ext.errors import ConfigError, DataError
 from graphgps_ext.loader.datasets.download import absent_files, missing_data_error, publish, staging_folder
 from graphgps_ext.loader.datasets.names import match_name
 
@@ -52,7 +53,7 @@ def load_pyg(class_name: str, name: str, root: str | Path, *, planetoid_split: s
         options['name'] = match_name(name, PYG_NAMES[class_name], f'PyG-{class_name}')
     if class_name == 'Planetoid':
         if planetoid_split not in PLANETOID_SPLITS:
-            raise ValueError(
+            raise ConfigError(
                 f'dataset.planetoid_split must be one of {PLANETOID_SPLITS}, got {planetoid_split!r}'
             )
         options['split'] = planetoid_split
@@ -98,7 +99,7 @@ class _RawFiles(InMemoryDataset):
         except MemoryError:
             raise
         except Exception as error:
-            raise ValueError(
+            raise DataError(
                 f'cannot read the raw files in {folder} ({type(error).__name__}: {error}); they are '
                 f'incomplete or of another data set: remove them to have them downloaded again, or correct '
                 f'dataset.dir'

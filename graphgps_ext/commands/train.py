@@ -1,0 +1,60 @@
+"""Trains the models of one config, one run after the other: seeds, or splits (`run_multiple_splits`)."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from torch_geometric.graphgym.config import cfg
+from torch_geometric.graphgym.imports import pl
+
+from graphgps_ext.config.load import load_config
+from graphgps_ext.config.shipped import find_config
+from graphgps_ext.errors import ConfigError
+from graphgps_ext.train.results import aggregate
+from graphgps_ext.train.runs import choose_run, run_once
+
+
+def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
+    """The command line, that of GraphGym's own main."""
+    parser = argparse.ArgumentParser(prog='graphgps-ext train', description=__doc__)
+    add = parser.add_argument
+    add('--cfg', required=True, metavar='FILE', help='config file, or the name of one in configs/')
+    add('--repeat', type=int, default=1, metavar='N', help='number of seeds (1)')
+    add('--mark_done', action='store_true', help='renames the config file to <name>_done at the end')
+    add('opts', nargs=argparse.REMAINDER, metavar='key value', help='overrides of config keys')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """All runs of the config, then their aggregate."""
+    args = parse(argv)
+    file = find_config(args.cfg)
+    load_config(cfg, file, args.opts)
+    if cfg.run_multiple_splits and args.repeat != 1:
+        raise ConfigError('--repeat needs to be 1 with run_multiple_splits: its runs are the splits')
+    if args.repeat < 1:
+        raise ConfigError(f'--repeat needs to be at least 1, got {args.repeat}')
+    if cfg.train.run_id and (cfg.run_multiple_splits or args.repeat > 1):
+        raise ConfigError('train.run_id names the folder of one run: it needs --repeat 1 and no splits')
+    torch.set_num_threads(min(cfg.num_threads, os.cpu_count() or 1))
+    logging.getLogger(pl.__name__).setLevel(logging.WARNING)
+    out_dir = Path(cfg.out_dir) / file.stem
+    for number in range(len(cfg.run_multiple_splits) or args.repeat):
+        choose_run(out_dir, number)
+        run_once()
+    if pl.utilities.rank_zero_only.rank != 0:
+        return
+    best = aggregate(out_dir)['test']
+    metric = cfg.metric_best
+    if metric == 'auto':
+        metric = 'auc' if 'auc' in best else 'accuracy'
+    print(
+        f'{out_dir}: test {metric} {best[metric]:.4f} ± {best[f"{metric}_std"]:.4f} over {best["runs"]} runs'
+    )
+    if args.mark_done:
+        file.rename(f'{file}_done')

@@ -1,0 +1,69 @@
+"""Config keys as a tree of groups: read from YAML, named by dotted keys."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from graphgps_ext.errors import ConfigError
+
+
+class _Loader(yaml.SafeLoader):
+    """Refuses a key that stands twice in a group, of which YAML would silently keep the last."""
+
+    def compose_mapping_node(self, anchor: str | None) -> yaml.MappingNode:
+        group = super().compose_mapping_node(anchor)
+        lines: dict[tuple[str, str], int] = {}
+        for key, _ in group.value:
+            name, line = (key.tag, str(key.value)), key.start_mark.line + 1
+            if name in lines:
+                raise yaml.YAMLError(f'{key.value} stands in line {lines[name]} and again in line {line}')
+            lines[name] = line
+        return group
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The groups of keys in a YAML file; none if it is empty.
+
+    Raises:
+        ConfigError: if it is not YAML, holds something else, or one key stands twice in a group.
+    """
+    try:
+        tree = yaml.load(path.read_text(encoding='utf-8'), _Loader)
+    except yaml.YAMLError as error:
+        raise ConfigError(f'{path} is not valid YAML: {error}') from None
+    if tree is None:
+        return {}
+    if not isinstance(tree, dict):
+        raise ConfigError(f'{path} needs groups of keys, got {type(tree).__name__}')
+    return tree
+
+
+def flatten(tree: dict[str, Any], prefix: str = '') -> Iterator[tuple[str, Any]]:
+    """The dotted keys of a tree and their values, in its order."""
+    for key, value in tree.items():
+        if isinstance(value, dict):
+            yield from flatten(value, f'{prefix}{key}.')
+        else:
+            yield f'{prefix}{key}', value
+
+
+def get(tree: dict[str, Any], key: str) -> Any:
+    """The value of a dotted key."""
+    node: Any = tree
+    for part in key.split('.'):
+        node = node[part]
+    return node
+
+
+def put(tree: dict[str, Any], key: str, value: Any) -> None:
+    """Sets a dotted key; groups that are absent, or empty in a file, are made."""
+    *groups, name = key.split('.')
+    for group in groups:
+        if tree.get(group) is None:
+            tree[group] = type(tree)()
+        tree = tree[group]
+    tree[name] = value

@@ -1,0 +1,1 @@
+"""Searches settings of a config by the validation metric, with Optuna."""

@@ -1,0 +1,131 @@
+"""What is written and shown of each epoch: stats.json, TensorBoard, progress."""
+
+from __future__ import annotations
+
+import logging
+import time
+from pathlib import Path
+
+import torch
+from torch_geometric.data import Data
+from torch_geometric.graphgym.config import cfg
+from torch_geometric.graphgym.utils.comp_budget import params_count
+from tqdm import tqdm
+
+from graphgps_ext.capabilities import capabilities
+from graphgps_ext.train.batches import Batches, is_evaluated
+from graphgps_ext.train.board import Board
+from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
+from graphgps_ext.train.metrics import best_metric
+from graphgps_ext.train.results import append_stats, drop_stats_from
+from graphgps_ext.train.state import Training
+
+
+class EpochRecord:
+    """Measures the epochs of a run and tells of them; a resumed run forgets those after its checkpoint.
+
+    Args:
+        run_dir: folder of the run.
+        training: the model in training.
+        batches: of its epochs.
+    """
+
+    def __init__(self, run_dir: Path, training: Training, batches: Batches) -> None:
+        self.run_dir = run_dir
+        self.training = training
+        self.batches = batches
+        self.params = params_count(training.model.model)
+        self.durations: list[float] = []
+        self.writes = training.fabric.is_global_zero
+        if self.writes:
+            drop_stats_from(run_dir, training.epoch)
+            self.board = Board(run_dir)
+            self.board.log_config(cfg, self.params)
+        self.bar = tqdm(
+            total=cfg.optim.max_epoch,
+            initial=training.epoch,
+            unit='epoch',
+            desc=f'{Path(cfg.out_dir).name}/{run_dir.name}',
+            disable=None if self.writes else True,  # None: only on a terminal
+        )
+
+    def start_epoch(self) -> None:
+        """Starts the clocks."""
+        self.start = time.perf_counter()
+        self.train_seconds = self.sampling_seconds = 0.0
+        self.steps = 0
+
+    def count(self, batch: Data, *, is_step: bool = False) -> None:
+        """Counts a batch, and the time spent sampling it."""
+        self.sampling_seconds += batch.sampling_seconds if 'sampling_seconds' in batch else 0.0
+        if is_step:
+            self.steps += 1
+            self.train_seconds = time.perf_counter() - self.start
+
+    def end_epoch(self) -> dict[str, dict[str, float]]:
+        """Records the epoch; the metrics of each of its splits, of all processes together."""
+        training, epoch = self.training, self.training.epoch
+        splits = ('train', 'val', 'test') if is_evaluated(epoch) else ('train',)
+        values = {split: training.model.epoch_metrics(split) for split in splits}
+        seconds = time.perf_counter() - self.start
+        self.durations.append(seconds)
+        left = (cfg.optim.max_epoch - epoch - 1) * sum(self.durations) / len(self.durations)
+        basic = {
+            'lr': training.optimizer.param_groups[0]['lr'],
+            'params': self.params,
+            'time_iter': self.train_seconds / max(1, self.steps),
+            'time_epoch': seconds,
+            'time_sampling': self.sampling_seconds,
+            'time_waiting': self.batches.take_seconds_waiting(epoch),
+        }
+        if not self.writes:
+            return values
+        for split, metrics in values.items():
+            eta = {'eta': round(left, 2)} if split == 'train' else {}
+            append_stats(self.run_dir, split, {'epoch': epoch, **eta, **_rounded({**metrics, **basic})})
+            self.board.log({f'{split}/{name}': value for name, value in metrics.items()}, epoch)
+        extra = {
+            'lr': basic['lr'],
+            'time/epoch': seconds,
+            **{f'time/{part}': basic[f'time_{part}'] for part in ('sampling', 'waiting')},
+            'memory/peak_rss_mb': peak_rss_mb(),  # up to this epoch
+            'kept_share': self.batches.kept_share,  # %
+        }
+        if torch.cuda.is_available():
+            extra['memory/peak_gpu_mb'] = peak_gpu_mb()
+        if capabilities(cfg.model.type).temperature:
+            extra['temperature'] = training.model.model.temperature
+        self.board.log(extra, epoch)
+        return values
+
+    def show(self, values: dict[str, dict[str, float]]) -> None:
+        """Moves the progress bar; without a terminal, ten lines a run."""
+        self.bar.update(1)
+        line = {'loss': f'{values["train"]["loss"]:.4f}'}
+        if 'val' in values:
+            name = best_metric(list(values['val']))
+            line |= {f'val_{name}': f'{values["val"][name]:.4f}', 'best': f'{self.training.best:.4f}'}
+        self.bar.set_postfix(line)
+        epoch, epochs = self.training.epoch + 1, cfg.optim.max_epoch
+        if self.writes and self.bar.disable and epoch % max(1, epochs // 10) == 0:
+            told = ', '.join(f'{key} {value}' for key, value in line.items())
+            logging.info(f'epoch {epoch}/{epochs}: {told}')
+
+    def flush(self) -> None:
+        """Writes what TensorBoard has not yet got: a resumed run does not repeat the epochs before."""
+        if self.writes:
+            self.board.flush()
+
+    def __enter__(self) -> EpochRecord:
+        """Itself."""
+        return self
+
+    def __exit__(self, error: type[BaseException] | None, *rest: object) -> None:
+        """Closes the progress bar; without an error the board stays open for the report."""
+        self.bar.close()
+        if error is not None and self.writes:
+            self.board.close()
+
+
+def _rounded(record: dict[str, float]) -> dict[str, float]:
+    return {key: round(value, max(cfg.round, 6)) for key, value in record.items()}

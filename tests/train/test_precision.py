@@ -1,0 +1,80 @@
+"""Each `train.precision` in both stages: what computes in which type, and that it learns as float32 does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import runs
+import torch
+
+from graphgps_ext.train import fit
+from graphgps_ext.train.state import Training
+
+MINI_BATCH = {'train.sampler': 'spex_neighbor', 'val.sampler': 'spex_neighbor', 'train.batch_size': 50}
+STAGES: dict[str, tuple[str, dict[str, Any]]] = {
+    'stage 1': ('estimator', {}),
+    'stage 2': ('spexphormer', {}),
+    'mini-batches': ('spexphormer', MINI_BATCH),
+    'auto': ('spexphormer', {'gt.attention_impl': 'auto'}),
+    'baseline': ('GCN', {}),
+    'random parts': ('GCN', {'train.sampler': 'random_node', 'train.batch_size': 100}),
+}
+WEIGHTS = {'bf16-mixed': torch.float32, '16-mixed': torch.float32, '64-true': torch.float64}
+AUTOCAST = {'bf16-mixed': torch.bfloat16, '16-mixed': torch.bfloat16, '64-true': None}  # on a CPU
+
+
+@pytest.fixture(scope='module')
+def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Results of all of them in float32, of which that of stage 1 serves every stage 2."""
+    out_dir = tmp_path_factory.mktemp('single')
+    for name, (stage, changes) in STAGES.items():
+        runs.run(stage, out_dir / name, keys(out_dir, name) | changes)
+    return out_dir
+
+
+def keys(single: Path, name: str) -> dict[str, Any]:
+    estimator = {'spex.estimator': single / 'stage 1' / runs.CONFIGS['estimator'].stem}
+    return {'round': 12, **(estimator if STAGES[name][0] == 'spexphormer' else {})}
+
+
+def run_dir(out_dir: Path, name: str) -> Path:
+    return out_dir / runs.CONFIGS[STAGES[name][0]].stem / '0'
+
+
+@pytest.mark.filterwarnings('ignore:.*AMP with fp16 is not supported on CPU.*')
+@pytest.mark.parametrize('precision', WEIGHTS)
+@pytest.mark.parametrize('name', STAGES)
+def test_each_precision_trains_each_kind_of_run(
+    single: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, precision: str
+) -> None:
+    seen = set()
+    step = fit.train_step
+
+    def train_step(training: Training, batch: Any, **kwargs: Any) -> None:
+        with training.forward_context():
+            dtype = torch.get_autocast_dtype('cpu') if torch.is_autocast_enabled('cpu') else None
+            seen.add((dtype, torch.is_autocast_cache_enabled() and dtype is not None))
+        step(training, batch, **kwargs)
+
+    monkeypatch.setattr(fit, 'train_step', train_step)
+    stage, changes = STAGES[name]
+    runs.run(stage, tmp_path, {**keys(single, name), **changes, 'train.precision': precision})
+    assert seen == {(AUTOCAST[precision], False)}  # a cache of casts would not outlive a CUDA graph
+    found, expected = run_dir(tmp_path, name), run_dir(single / name, name)
+    state = torch.load(found / 'ckpt' / 'best.ckpt', weights_only=False)['state_dict']
+    types = {value.dtype for value in state.values() if torch.is_tensor(value) and value.is_floating_point()}
+    assert types == {WEIGHTS[precision]}
+    close = 1e-4 if precision == '64-true' else 0.05  # bfloat16 has eight bits
+    losses, wanted = ([row['loss'] for row in runs.stats(folder, 'train')] for folder in (found, expected))
+    assert losses == pytest.approx(wanted, abs=close)
+    assert precision == '64-true' or losses != wanted
+    if stage == 'estimator':
+        assert np.load(found / 'scores' / 'layer_0.npy').dtype == np.float32
+
+
+def test_a_precision_that_there_is_not_is_refused(tmp_path: Path) -> None:
+    message = runs.refusal('estimator', tmp_path, {'train.precision': '8-bit'})
+    assert "train.precision needs one of 32-true, bf16-mixed, 16-mixed, 64-true, got '8-bit'" in message
