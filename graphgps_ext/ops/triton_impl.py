@@ -14,6 +14,9 @@ from graphgps_ext.graph import OutNeighbors
 from graphgps_ext.ops import triton_backward, triton_kernels
 from graphgps_ext.ops.inputs import AttentionInputs
 
+# Both were raised (from 1024 and 4096) when the tiles below were chosen on an H200. No row was noted that
+# tells their own effect: measure before you change them, with the stage 1 rows of bench_attention.py on a
+# GPU.
 SEGMENT = 2048  # edges of a row handled by one program
 PROGRAMS = 16384  # programs of the row pass, each of which leaves one share of the table gradients
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
-from attention_cases import Case
+from attention_cases import Case, csr, problem, table
 from attention_oracle import loop_attention
 from torch import Tensor
+
+from graphgps_ext.graph import InNeighbors, NeighborTable
 
 NAMES = ('query', 'key', 'value', 'type_scale', 'type_bias', 'edge_bias')
 
@@ -48,3 +52,26 @@ def assert_matches_oracle(
         assert x.shape == true.shape, name
         error = (x.double() - true.double()).norm()
         assert error <= allowed * (true.double().norm() + 1.0), f'{name}: {error} of {true.norm()}'
+
+
+def assert_unused_memory_is_not_read(
+    kind: str, implementation: str, channels: int, device: str = 'cpu'
+) -> None:
+    """NaN in rows and slots that no edge uses changes no bit of the results; kind: 'csr' or 'table'."""
+    g = torch.Generator().manual_seed(0)
+    graph: InNeighbors | NeighborTable = (
+        csr([3, 0, 2, 5, 1, 0], 5, 3, g) if kind == 'csr' else table(6, 4, 5, 3, g)
+    )
+    unused = graph.source < 0
+    graph = replace(graph, source=torch.where(unused, -1, graph.source + 2), num_sources=8)  # not 0, 1 and 7
+    no_edges = graph.degree() == 0 if kind == 'csr' else unused.all(1)
+    clean = problem(graph, 2, channels, 3, g, with_bias=True)
+    grad = torch.randn(clean.inputs[0].shape, generator=g).to(device)
+    query, key, value, *tables, edge_bias = (x.detach().clone() for x in clean.inputs)
+    query[no_edges] = edge_bias[unused] = float('nan')
+    key[[0, 1, 7]] = value[[0, 1, 7]] = float('nan')
+    poisoned = replace(clean, inputs=(query, key, value, *tables, edge_bias))
+    truth = outcome(clean.to(device), implementation, grad)
+    found = outcome(poisoned.to(device), implementation, grad)
+    for name, x in truth.items():
+        assert torch.equal(found[name], x), name
