@@ -19,7 +19,6 @@ they fit: bytes = 15 * E + 36 * N * d: source and type of each edge three times,
 
 from __future__ import annotations
 
-import argparse
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -27,7 +26,7 @@ from typing import Any
 
 import torch
 from bench_attention_cases import GROUPS, AttentionCase, Problem, make_problem
-from bench_harness import copy_bandwidth, extra_mb, median_ms, print_table, write_json
+from bench_harness import copy_bandwidth, extra_mb, median_ms, parser_of_groups, print_table, write_json
 from torch import Tensor
 from torch_geometric.nn import GATv2Conv, GCNConv
 from torch_geometric.utils import scatter, softmax
@@ -51,10 +50,8 @@ def gather_matmul(problem: Problem) -> Tensor:
     """The formula on a full table as two batched products; the logit of each type, then the edge's own."""
     p = problem
     assert isinstance(p.neighbors, NeighborTable)
-    key, value = (
-        p.key[p.source.view(p.neighbors.source.shape)],
-        p.value[p.source.view(*p.neighbors.source.shape)],
-    )
+    source = p.source.view(p.neighbors.source.shape)
+    key, value = p.key[source], p.value[source]
     scaled = torch.einsum('nhc,thc->nhtc', p.query, p.type_scale / p.query.shape[2] ** 0.5)
     by_type = torch.einsum('nhtc,nkhc->nhtk', scaled, key) + p.type_bias.t()[None, :, :, None]
     index = p.neighbors.edge_type.long()[:, None, None, :].expand(-1, by_type.shape[1], 1, -1)
@@ -221,22 +218,13 @@ def measure(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures the groups asked for; exits with a message if an implementation is wrong."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    device = 'cuda' if torch.cuda.is_available() else 'cpu'
-    parser.add_argument('--device', default=device, choices=('cuda', 'cpu'))
-    parser.add_argument('--groups', nargs='+', choices=sorted(GROUPS), help='default: stage2 and stage1')
-    parser.add_argument('--impl', default='', help='only implementations matching this regular expression')
-    parser.add_argument('--seconds', type=float, default=1.0, help='of measuring, for each row')
-    parser.add_argument('--json', metavar='FILE', help='write the rows here')
-    args = parser.parse_args(argv)
+    args = parser_of_groups(__doc__, GROUPS, ('stage2', 'stage1')).parse_args(argv)
     torch.manual_seed(0)
     bandwidth = copy_bandwidth(args.device, args.seconds)
     print(f'{describe(torch.device(args.device))}; copy {bandwidth / 1e9:.0f} GB/s')
     print('forward + backward, float32, median; slower, larger: against our operator in the same case\n')
     rows: list[dict[str, Any]] = []
-    for group in args.groups or ('stage2', 'stage1'):
+    for group in args.groups:
         for case in GROUPS[group][args.device]:
             found = measure(case, args.device, bandwidth, args.impl, args.seconds)
             print_table(found, COLUMNS)

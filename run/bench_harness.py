@@ -1,12 +1,15 @@
-"""What the benchmarks share: timing, peak memory, bandwidth, a table and a JSON file."""
+"""What the benchmarks share: options, timing, peak memory, bandwidth, scripts in processes, a table, JSON."""
 
 from __future__ import annotations
 
+import argparse
 import ctypes
 import gc
 import json
+import subprocess
+import sys
 import timeit
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +19,41 @@ from torch.utils.benchmark import Timer
 
 from graphgps_ext.files import written
 from graphgps_ext.train.memory import MB, peak_rss_mb, reset_peak, rss_mb
+
+RUN = Path(__file__).resolve().parent
+CONFIGS = RUN.parent / 'configs'
+
+
+def parser(doc: str | None) -> argparse.ArgumentParser:
+    """The options of every benchmark; `doc` is its docstring."""
+    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+    made.add_argument('--json', metavar='FILE', help='write the rows here')
+    return made
+
+
+def parser_of_groups(
+    doc: str | None, groups: Collection[str], default: Sequence[str]
+) -> argparse.ArgumentParser:
+    """The options of a benchmark whose cases stand in groups; `default` are those measured unless asked."""
+    made = parser(doc)
+    device = 'cuda' if torch.cuda.is_available() else 'cpu'
+    made.add_argument('--device', default=device, choices=('cuda', 'cpu'))
+    made.add_argument('--groups', nargs='+', choices=sorted(groups), default=default, help='%(default)s')
+    made.add_argument('--impl', default='', help='only implementations matching this regular expression')
+    made.add_argument('--seconds', type=float, default=1.0, help='of measuring, for each row')
+    return made
+
+
+def run_script(script: list[str], name: str) -> str:
+    """What a Python script prints, run with its arguments in a process of its own.
+
+    Raises:
+        SystemExit: with the end of its errors and this name, if it fails.
+    """
+    done = subprocess.run([sys.executable, *script], capture_output=True, text=True, check=False)
+    if done.returncode:
+        raise SystemExit(f'{name} failed:\n{done.stderr[-3000:]}')
+    return done.stdout
 
 
 def median_ms(

@@ -10,10 +10,7 @@ are those of graph and expander that a layer reads.
 
 from __future__ import annotations
 
-import argparse
 import json
-import subprocess
-import sys
 import tempfile
 import time
 from collections.abc import Sequence
@@ -22,23 +19,14 @@ from typing import Any
 
 import numpy as np
 import torch
-from bench_harness import print_table, write_json
+from bench_harness import CONFIGS, RUN, parser, print_table, run_script, write_json
 
 from graphgps_ext.provenance import describe
 
-RUN = Path(__file__).resolve().parent
-CONFIGS = RUN.parent / 'configs' / 'Spexphormer'
 TASKS, FEATURES = 112, 8
 COLUMNS = (
-    'case',
-    'edges',
-    'epochs',
-    'seconds_per_epoch',
-    'waiting_share',
-    'peak_gpu_mb',
-    'peak_rss_mb',
-    'wall_s',
-)
+    'case', 'edges', 'epochs', 'seconds_per_epoch', 'waiting_share', 'peak_gpu_mb', 'peak_rss_mb', 'wall_s'
+)  # fmt: skip
 
 
 def write_graph(path: Path, nodes: int, edges: int) -> None:
@@ -59,26 +47,20 @@ def write_graph(path: Path, nodes: int, edges: int) -> None:
 
 def train(config: str, out: Path, keys: list[str]) -> dict[str, Any]:
     """summary.json of a run, with the seconds from start to end of its process."""
-    path = CONFIGS / f'proteins-{config}.yaml'
+    path = CONFIGS / 'Spexphormer' / f'proteins-{config}.yaml'
     start = time.perf_counter()
-    command = [sys.executable, str(RUN / 'main.py'), '--cfg', str(path), 'out_dir', str(out), *keys]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f'{path.name} failed:\n{done.stderr[-3000:]}')
+    run_script([str(RUN / 'main.py'), '--cfg', str(path), 'out_dir', str(out), *keys], path.name)
     seconds = round(time.perf_counter() - start, 1)
     return json.loads((out / path.stem / '0' / 'summary.json').read_text()) | {'wall_s': seconds}
 
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Draws the graph, trains both stages, prints a row after each."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('--nodes', type=int, default=132_534)
-    parser.add_argument('--edges', type=int, default=79_122_504)
-    parser.add_argument('--json', metavar='FILE', help='write the rows here')
-    parser.add_argument('keys', nargs='*', help='keys and values for every run')
-    args = parser.parse_args(argv)
+    options = parser(__doc__)
+    options.add_argument('--nodes', type=int, default=132_534)
+    options.add_argument('--edges', type=int, default=79_122_504)
+    options.add_argument('keys', nargs='*', help='keys and values for every run')
+    args = options.parse_args(argv)
     print(describe(torch.device('cuda' if torch.cuda.is_available() else 'cpu')))
     rows: list[dict[str, Any]] = []
     with tempfile.TemporaryDirectory() as folder:

@@ -14,9 +14,7 @@ logs, checkpoints), in % of their time.
 
 from __future__ import annotations
 
-import argparse
 import json
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,7 +24,7 @@ from typing import Any
 
 import torch
 import yaml
-from bench_harness import print_table, write_json
+from bench_harness import CONFIGS, RUN, parser, print_table, run_script, write_json
 from torch.profiler import ProfilerActivity, profile
 from torch_geometric.graphgym.config import cfg
 
@@ -34,21 +32,8 @@ from graphgps_ext.config.load import load_config
 from graphgps_ext.provenance import describe
 from graphgps_ext.train.runs import choose_run, run_once
 
-RUN = Path(__file__).resolve().parent
-CONFIGS = RUN.parent / 'configs'
-COLUMNS = (
-    'case',
-    'impl',
-    'ms',
-    'slower',
-    'peak_rss_mb',
-    'peak_gpu_mb',
-    'attention',
-    'block',
-    'waiting',
-    'engine',
-)
 SHARES = ('attention', 'block', 'waiting', 'engine')
+COLUMNS = ('case', 'impl', 'ms', 'slower', 'peak_rss_mb', 'peak_gpu_mb', *SHARES)
 # The keys that set width and number of layers of each model.
 PEERS = {
     'Exphormer': 'gt.dim_hidden {width} gnn.dim_inner {width} gt.layers {layers}',
@@ -94,19 +79,14 @@ def profiled(config: Path, keys: list[str]) -> None:
 
 def train(config: Path, out: Path, keys: list[str], *, profiling: bool = False) -> dict[str, Any]:
     """summary.json of a run with its first training loss; with `profiling` also where the time went, in %."""
-    script = (
-        [__file__, '--profile', str(config)] if profiling else [str(RUN / 'main.py'), '--cfg', str(config)]
-    )
-    command = [sys.executable, *script, *keys, 'out_dir', str(out)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise SystemExit(f'{config.name} failed:\n{done.stderr[-2000:]}')
+    script = [__file__, '--profile'] if profiling else [str(RUN / 'main.py'), '--cfg']
+    printed = run_script([*script, str(config), *keys, 'out_dir', str(out)], config.name)
     run_dir = next((out / config.stem).glob('[0-9]*'))
     summary = json.loads((run_dir / 'summary.json').read_text())
     epochs = [json.loads(line) for line in (run_dir / 'train' / 'stats.json').read_text().splitlines()]
     summary['first_loss'] = epochs[0]['loss']
     if profiling:
-        seconds, attention, operators = json.loads(done.stdout.splitlines()[-1])
+        seconds, attention, operators = json.loads(printed.splitlines()[-1])
         waiting = sum(epoch['time_waiting'] for epoch in epochs[1:])
         spent = (attention, operators - attention, waiting, seconds - operators - waiting)
         summary |= {name: round(100 * part / seconds, 1) for name, part in zip(SHARES, spent, strict=True)}
@@ -114,12 +94,8 @@ def train(config: Path, out: Path, keys: list[str], *, profiling: bool = False) 
 
 
 def row_of(case: str, name: str, summary: dict[str, Any], width: int) -> dict[str, Any]:
-    return {
-        'case': case, 'impl': name, 'device': summary['device'], 'nodes': None, 'edges': None,
-        'heads': None, 'channels': width, 'ms': summary['seconds_per_epoch'] * 1e3, 'extra_mb': None,
-        'floor_ms': None, 'peak_rss_mb': summary['peak_rss_mb'], 'peak_gpu_mb': summary['peak_gpu_mb'],
-        'params': summary['params'],
-    }  # fmt: skip
+    kept = {key: summary[key] for key in ('device', 'peak_rss_mb', 'peak_gpu_mb', 'params')}
+    return {'case': case, 'impl': name, 'width': width, 'ms': summary['seconds_per_epoch'] * 1e3, **kept}
 
 
 def both_stages(dataset: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
@@ -140,17 +116,14 @@ def both_stages(dataset: str, rows: list[dict[str, Any]]) -> list[dict[str, Any]
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Trains everything, prints one table; exits with a message if the reference disagrees."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('--dataset', default='tolokers', help='as in the names of config files')
-    parser.add_argument('--epochs', type=int, default=20, help='2 or more (%(default)s)')
-    parser.add_argument('--width', type=int, default=32)
-    parser.add_argument('--layers', type=int, default=4)
-    parser.add_argument('--peers', default=','.join(PEERS), help='of %(default)s (all)')
-    parser.add_argument('--json', metavar='FILE', help='write the rows here')
-    parser.add_argument('keys', nargs='*', help='keys and values for every run')
-    args = parser.parse_intermixed_args(argv)
+    options = parser(__doc__)
+    options.add_argument('--dataset', default='tolokers', help='as in the names of config files')
+    options.add_argument('--epochs', type=int, default=20, help='2 or more (%(default)s)')
+    options.add_argument('--width', type=int, default=32)
+    options.add_argument('--layers', type=int, default=4)
+    options.add_argument('--peers', default=','.join(PEERS), help='of %(default)s (all)')
+    options.add_argument('keys', nargs='*', help='keys and values for every run')
+    args = options.parse_intermixed_args(argv)
     common = ['num_threads', str(torch.get_num_threads()), *args.keys]
     epochs = ['optim.max_epoch', str(args.epochs)]
     wide = ['gt.dim_hidden', str(args.width), 'gnn.dim_inner', str(args.width), 'spex.eval_draws', '1']

@@ -15,7 +15,6 @@ threads together, as does ns_per_row; ms is what the clock on the wall says.
 
 from __future__ import annotations
 
-import argparse
 import re
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -23,7 +22,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from bench_harness import extra_mb, median_ms, print_table, write_json
+from bench_harness import extra_mb, median_ms, parser_of_groups, print_table, write_json
 from torch import Tensor
 
 from graphgps_ext.graph import InNeighbors
@@ -226,17 +225,7 @@ def bench_walk(case: WalkCase, device: str, only: str, seconds: float) -> list[d
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures the groups asked for; raises if an implementation draws what it should not."""
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument(
-        '--device', default='cuda' if torch.cuda.is_available() else 'cpu', choices=('cuda', 'cpu')
-    )
-    parser.add_argument('--groups', nargs='+', choices=sorted(GROUPS), default=['degrees', 'shapes', 'walks'])
-    parser.add_argument('--impl', default='', help='only implementations matching this regular expression')
-    parser.add_argument('--seconds', type=float, default=1.0, help='of measuring, for each row')
-    parser.add_argument('--json', metavar='FILE', help='write the rows here')
-    args = parser.parse_args(argv)
+    args = parser_of_groups(__doc__, GROUPS, ('degrees', 'shapes', 'walks')).parse_args(argv)
     print(f'{describe(torch.device(args.device))}\nmedian; slower: against the first row of the case\n')
     rows: list[dict[str, Any]] = []
     for group in args.groups:

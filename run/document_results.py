@@ -12,7 +12,6 @@ import argparse
 import math
 import re
 import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ from graphgps_ext.benchmark.compare import on_gpu, summarize
 from graphgps_ext.benchmark.table import MARKDOWN, made_with, markdown_table, number, result_cell
 
 REPOSITORY = Path(__file__).resolve().parent.parent
-PUBLISHED_COLUMNS = ['dataset', 'model', 'value', 'std', 'source', 'protocol', 'reason']
+TEXTS, NUMBERS = ('dataset', 'model', 'source', 'protocol', 'reason'), ('value', 'std')  # of published.csv
 END = '<!-- /table -->'
 BLOCK = re.compile(rf'<!-- table:(\S+) -->\n.*?{END}', re.DOTALL)
 SPLITS = 'splits/'  # before the name of a data set: the table is of results-splits.csv
@@ -31,14 +30,6 @@ METRICS = {'auc': 'AUC'}  # others are shown as they are called
 OURS = ('Spexphormer', 'SpexphormerPlus')
 TOLERANCE = 1.0  # points below the published number from which on the page has to say what differs
 SUPERSCRIPT = str.maketrans('0123456789', '⁰¹²³⁴⁵⁶⁷⁸⁹')
-
-
-@dataclass(frozen=True)
-class Table:
-    """The table of a data set, and the models for which it has to say why they are below but cannot."""
-
-    text: str
-    unexplained: tuple[str, ...] = ()
 
 
 def results_file(table: str) -> str:
@@ -84,21 +75,17 @@ def read_published(path: Path, datasets: list[str], models: list[str]) -> pd.Dat
     Raises:
         ValueError: listing every row that cannot be used.
     """
-    texts = [column for column in PUBLISHED_COLUMNS if column not in ('value', 'std')]
-    frame = pd.read_csv(path, dtype=dict.fromkeys(texts, 'string'))
-    if list(frame.columns) != PUBLISHED_COLUMNS:
-        raise ValueError(f'{path.name} needs the columns {", ".join(PUBLISHED_COLUMNS)}')
-    for column in ('value', 'std'):
-        frame[column] = pd.to_numeric(frame[column])
-    for column in texts:
+    frame = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, 'string') | dict.fromkeys(NUMBERS, 'float64'))
+    if set(frame.columns) != {*TEXTS, *NUMBERS}:
+        raise ValueError(f'{path.name} needs the columns {", ".join((*TEXTS, *NUMBERS))}')
+    for column in TEXTS:
         frame[column] = frame[column].fillna('').str.strip()
+    is_fraction = frame['value'].between(0, 1) & frame['std'].fillna(0).between(0, 1)
     wrong = {
         f'data sets without a table ({", ".join(datasets)})': ~frame['dataset'].isin(datasets),
         'models without a folder in configs': ~frame['model'].isin(models),
         'two rows of one model': frame.duplicated(['dataset', 'model']),
-        'values that are no fractions of 1': ~(
-            frame['value'].between(0, 1) & frame['std'].fillna(0).between(0, 1)
-        ),
+        'values that are no fractions of 1': ~is_fraction,
         'no source': frame['source'] == '',
     }
     if problems := [f'{what}: {_names(frame[rows])}' for what, rows in wrong.items() if rows.any()]:
@@ -118,76 +105,79 @@ def label(model: str) -> str:
     return f'**{model}**' if model in OURS else model
 
 
-def dataset_table(frame: pd.DataFrame, published: pd.DataFrame) -> Table:
+def dataset_table(frame: pd.DataFrame, published: pd.DataFrame) -> tuple[str, list[str]]:
     """Results, published numbers and costs of the models on one data set, the best first.
 
     Args:
         frame: the measured rows of the data set.
         published: its published numbers.
+
+    Returns:
+        The table with what stands below it, and the models for which it has to say why they are below the
+        published number but cannot.
     """
     if not len(frame):
-        return Table('no runs yet')
-    summary = summarize(frame)
-    summary[['mean', 'std']] *= 100
-    elsewhere = {row.model: row for row in published.itertuples()}
-    peaks = [_memory(row) for row in summary.itertuples()]
-    kind = peaks[0][0] if len({kind for kind, _ in peaks}) == 1 else ''
-    notes: dict[str, int] = {}  # text of a footnote → its number
-    rows, reasons, unexplained = [], [], []
-    for row, (unit, peak) in zip(summary.itertuples(), peaks, strict=True):
-        cell = difference = MARKDOWN.missing
-        if other := elsewhere.get(row.model):
-            text = '; '.join(part for part in (other.source, other.protocol) if part)
-            cell = _published(other, notes.setdefault(text, len(notes) + 1))
-            points = round(row.mean - 100 * other.value, 2)
-            difference = f'{points:+.2f}'.replace('-', '−')
-            if points < -TOLERANCE:
-                reasons.append(f'- {row.model} ({difference}): {other.reason}')
-                unexplained += [] if other.reason else [row.model]
-        splits = frame.loc[frame['model'] == row.model, 'split'].nunique()
-        rows.append(
-            {
-                'model': label(row.model),
-                f'test {METRICS.get(row.metric, row.metric)}, %': result_cell(row, MARKDOWN, '.2f'),
-                'published': cell,
-                'difference': difference,
-                'seeds': f'{row.runs}' if splits == 1 else f'{row.runs} ({splits} splits)',
-                'parameters': number(row.params, ',.0f', MARKDOWN),
-                'edges per layer': number(row.edges, ',.0f', MARKDOWN),
-                's/epoch': number(row.seconds_per_epoch, '.2f', MARKDOWN),
-                'training s': number(row.seconds_all, '.0f', MARKDOWN),
-                f'{kind or "peak"} MB': number(peak, ',.0f', MARKDOWN) + ('' if kind else f' {unit}'),
-            }
-        )
-    parts = [markdown_table(pd.DataFrame(rows)), _about(frame)]
-    if reasons:
+        return 'no runs yet', []
+    rows = summarize(frame).merge(published, 'left', 'model', suffixes=('', '_published'))
+    rows[['mean', 'std', 'value', 'std_published']] *= 100
+    rows['splits'] = rows['model'].map(frame.groupby('model')['split'].nunique())
+    points = (rows['mean'] - rows['value']).round(2)
+    rows['difference'] = _numbers(points, '+.2f').str.replace('-', '−')
+    # Models whose numbers have one source and one protocol share a footnote, counted from 1.
+    note, notes = pd.factorize((rows['source'] + '; ' + rows['protocol']).str.removesuffix('; '))
+    rows['note'] = note + 1
+    has_gpu_peak = rows['peak_gpu_mb'] > 0
+    peak = _numbers(rows['peak_gpu_mb'].where(has_gpu_peak, rows['peak_rss_mb']), ',.0f')
+    kind = has_gpu_peak.map({True: 'GPU', False: 'RSS'})
+    one_kind = kind.nunique() == 1
+    columns = {
+        'model': rows['model'].map(label),
+        f'test {METRICS.get(rows["metric"][0], rows["metric"][0])}, %': [
+            result_cell(row, MARKDOWN, '.2f') for row in rows.itertuples()
+        ],
+        'published': [_published(row) for row in rows.itertuples()],
+        'difference': rows['difference'],
+        'seeds': [
+            f'{row.runs}' if row.splits == 1 else f'{row.runs} ({row.splits} splits)'
+            for row in rows.itertuples()
+        ],
+        'parameters': _numbers(rows['params'], ',.0f'),
+        'edges per layer': _numbers(rows['edges'], ',.0f'),
+        's/epoch': _numbers(rows['seconds_per_epoch'], '.2f'),
+        'training s': _numbers(rows['seconds_all'], '.0f'),
+        f'{kind[0] if one_kind else "peak"} MB': peak if one_kind else peak + ' ' + kind,
+    }
+    parts = [markdown_table(pd.DataFrame(columns)), _about(frame)]
+    below = rows[points < -TOLERANCE]
+    if len(below):
+        reasons = '- ' + below['model'] + ' (' + below['difference'] + '): ' + below['reason']
         parts.append(
             '\n'.join(['More than a point below the published number, and what differs:\n', *reasons])
         )
-    if notes:
-        parts.append('\n'.join(f'{order}. {text}.' for text, order in notes.items()))
-    return Table('\n\n'.join(parts), tuple(unexplained))
+    if len(notes):
+        parts.append('\n'.join(f'{order}. {text}.' for order, text in enumerate(notes, 1)))
+    return '\n\n'.join(parts), [*below['model'][below['reason'] == '']]
 
 
-def _memory(row: Any) -> tuple[str, float]:
-    return ('GPU', row.peak_gpu_mb) if row.peak_gpu_mb > 0 else ('RSS', row.peak_rss_mb)
+def _numbers(column: pd.Series, form: str) -> pd.Series:
+    return column.map(lambda value: number(value, form, MARKDOWN))
 
 
-def _published(row: Any, note: int) -> str:
-    spread = '' if math.isnan(row.std) else f'{MARKDOWN.plus_minus}{100 * row.std:.2f}'
-    return f'{100 * row.value:.2f}{spread} {str(note).translate(SUPERSCRIPT)}'
+def _published(row: Any) -> str:
+    if math.isnan(row.value):
+        return MARKDOWN.missing
+    spread = '' if math.isnan(row.std_published) else f'{MARKDOWN.plus_minus}{row.std_published:.2f}'
+    return f'{row.value:.2f}{spread} {str(row.note).translate(SUPERSCRIPT)}'
 
 
 def _about(frame: pd.DataFrame) -> str:
     """One line on where the rows come from."""
     splits = sorted(set(frame['split']))
-    hashes = frame.groupby('model')['config_hash'].nunique()
     text = f'Split{"s" if len(splits) > 1 else ""} {", ".join(map(str, splits))}. {made_with(frame)}'
-    gpu = on_gpu(frame)
-    both_kinds = [model for model in hashes.index if gpu[frame['model'] == model].nunique() > 1]
-    if both_kinds:
+    models = frame.assign(on_gpu=on_gpu(frame)).groupby('model')[['on_gpu', 'config_hash']].nunique()
+    if both_kinds := [*models.index[models['on_gpu'] > 1]]:
         text += f' Costs of {", ".join(both_kinds)} are those on the GPU.'
-    if mixed := list(hashes[hashes > 1].index):
+    if mixed := [*models.index[models['config_hash'] > 1]]:
         text += f' Runs of more than one config: {", ".join(mixed)}.'
     return text
 
@@ -201,13 +191,13 @@ def with_tables(
     def block(match: re.Match[str]) -> str:
         name = match[1]
         others = published[published['dataset'] == name.removeprefix(SPLITS)]
-        table = dataset_table(results[name], others)
-        unexplained.extend(f'{name}/{model}' for model in table.unexplained)
+        text, models = dataset_table(results[name], others)
+        unexplained.extend(f'{name}/{model}' for model in models)
         note = (
             f'<!-- Written by run/document_results.py from docs/{results_file(name)} and docs/published.csv: '
             'edit those. -->'
         )
-        return f'<!-- table:{name} -->\n{note}\n\n{table.text}\n\n{END}'
+        return f'<!-- table:{name} -->\n{note}\n\n{text}\n\n{END}'
 
     return BLOCK.sub(block, page), unexplained
 

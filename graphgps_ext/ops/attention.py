@@ -12,6 +12,7 @@ from torch import Tensor
 from graphgps_ext.graph import Graph
 from graphgps_ext.ops import torch_impl
 from graphgps_ext.ops.custom_op import fused_attention
+from graphgps_ext.ops.inputs import AttentionInputs
 
 Implementation = Literal['torch', 'numba', 'triton']
 IMPLEMENTATIONS = ('torch', 'numba', 'triton')
@@ -77,25 +78,22 @@ def sparse_attention(
         ValueError: if shapes do not fit each other, or the implementation does not take these tensors.
         IndexError: if an edge has a source or type out of range (numba and torch; Triton does not look).
     """
-    _check_shapes(query, key, value, neighbors, type_scale, type_bias, edge_bias, temperature, logit_clamp)
     dtype = torch.promote_types(query.dtype, torch.promote_types(key.dtype, value.dtype))
-    query, key, value = query.to(dtype), key.to(dtype), value.to(dtype)
-    chosen = _choose(query, implementation)
+    table_dtype = torch.float64 if dtype == torch.float64 else torch.float32  # that of all sums
+    inputs = AttentionInputs(
+        query.to(dtype), key.to(dtype), value.to(dtype),
+        type_scale.to(table_dtype), type_bias.to(table_dtype), edge_bias,
+        neighbors.indptr, neighbors.source, neighbors.edge_type, float(temperature), float(logit_clamp),
+    )  # fmt: skip
+    _check(inputs, neighbors)
+    chosen = _choose(inputs.query, implementation)
     if chosen == 'torch':
-        out, weights = torch_impl.attention(
-            query, key, value, neighbors, type_scale, type_bias, edge_bias, temperature, logit_clamp
-        )
+        out, weights = torch_impl.attention(inputs, neighbors.target())
         return (out, weights.detach()) if return_weights else out
-
     t = neighbors.transpose
     transpose = (None,) * 4 if t is None else (t.indptr, t.target, t.edge_type, t.edge_id)
-    graph = (neighbors.indptr, neighbors.source, neighbors.edge_type, *transpose)
-    weights_shape = (*neighbors.edge_type.shape, query.shape[1])
-    out, _, weights = fused_attention(
-        query, key, value, type_scale.float(), type_bias.float(), edge_bias, *graph,
-        float(temperature), float(logit_clamp), return_weights, chosen,
-    )  # fmt: skip
-    return (out, weights.view(weights_shape)) if return_weights else out
+    out, _, weights = fused_attention(*inputs[:9], *transpose, *inputs[9:], return_weights, chosen)
+    return (out, weights.view(*neighbors.edge_type.shape, query.shape[1])) if return_weights else out
 
 
 def _choose(query: Tensor, implementation: Implementation | None) -> Implementation:
@@ -131,33 +129,23 @@ def _choose(query: Tensor, implementation: Implementation | None) -> Implementat
     return implementation
 
 
-def _check_shapes(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    neighbors: Graph,
-    type_scale: Tensor,
-    type_bias: Tensor,
-    edge_bias: Tensor | None,
-    temperature: float,
-    logit_clamp: float,
-) -> None:
-    if query.dim() != 3 or query.shape[0] != neighbors.num_nodes:
-        raise ValueError(f'query needs shape [{neighbors.num_nodes}, H, C], got {tuple(query.shape)}')
-    _, H, C = query.shape
-    for name, x in (('key', key), ('value', value)):
-        if tuple(x.shape) != (neighbors.num_sources, H, C):
-            raise ValueError(f'{name} needs shape {(neighbors.num_sources, H, C)}, got {tuple(x.shape)}')
-    T = type_scale.shape[0]
-    if tuple(type_scale.shape) != (T, H, C):
-        raise ValueError(f'type_scale needs shape [T, {H}, {C}], got {tuple(type_scale.shape)}')
-    if tuple(type_bias.shape) != (T, H):
-        raise ValueError(f'type_bias needs shape {(T, H)}, got {tuple(type_bias.shape)}')
-    if edge_bias is not None and tuple(edge_bias.shape) != (*neighbors.edge_type.shape, H):
-        raise ValueError(
-            f'edge_bias needs shape {(*neighbors.edge_type.shape, H)}, got {tuple(edge_bias.shape)}'
-        )
-    if not temperature > 0:
-        raise ValueError(f'temperature must be positive, got {temperature}')
-    if logit_clamp < 0:
-        raise ValueError(f'logit_clamp must be 0 (none) or positive, got {logit_clamp}')
+def _check(inputs: AttentionInputs, neighbors: Graph) -> None:
+    if inputs.query.dim() != 3 or inputs.query.shape[0] != neighbors.num_nodes:
+        raise ValueError(f'query needs shape [{neighbors.num_nodes}, H, C], got {tuple(inputs.query.shape)}')
+    _, H, C = inputs.query.shape
+    T = inputs.type_scale.shape[0]
+    if tuple(inputs.type_scale.shape) != (T, H, C):
+        raise ValueError(f'type_scale needs shape [T, {H}, {C}], got {tuple(inputs.type_scale.shape)}')
+    for name, needed in (
+        ('key', (neighbors.num_sources, H, C)),
+        ('value', (neighbors.num_sources, H, C)),
+        ('type_bias', (T, H)),
+        ('edge_bias', (*neighbors.edge_type.shape, H)),
+    ):
+        tensor = getattr(inputs, name)
+        if tensor is not None and tuple(tensor.shape) != needed:
+            raise ValueError(f'{name} needs shape {needed}, got {tuple(tensor.shape)}')
+    if not inputs.temperature > 0:
+        raise ValueError(f'temperature must be positive, got {inputs.temperature}')
+    if inputs.logit_clamp < 0:
+        raise ValueError(f'logit_clamp must be 0 (none) or positive, got {inputs.logit_clamp}')

@@ -1,7 +1,12 @@
-"""The fused implementations as custom operators: torch.compile and autocast see one opaque call each."""
+"""The fused implementations as custom operators: torch.compile and autocast see one opaque call each.
+
+An operator takes flat arguments: the fields of :class:`AttentionInputs` but its two numbers, the four tensors
+of the transpose, which only the backward pass reads (without them it makes its own), then the two numbers.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from types import ModuleType
 from typing import Any
 
@@ -12,6 +17,18 @@ from graphgps_ext.graph import OutNeighbors
 from graphgps_ext.ops import numba_impl
 from graphgps_ext.ops.inputs import AttentionInputs
 
+_ARGUMENTS = (
+    'Tensor query, Tensor key, Tensor value, Tensor type_scale, Tensor type_bias, Tensor? edge_bias, '
+    'Tensor? indptr, Tensor source, Tensor edge_type, '
+    'Tensor? out_indptr, Tensor? out_target, Tensor? out_edge_type, Tensor? out_edge_id, '
+    'float temperature, float logit_clamp'
+)
+_FORWARD = f'({_ARGUMENTS}, bool want_weights, str implementation) -> (Tensor, Tensor, Tensor)'
+_BACKWARD = (
+    f'(Tensor grad, Tensor out, Tensor lse, {_ARGUMENTS}, bool want_edge_grad, str implementation) '
+    '-> (Tensor, Tensor, Tensor, Tensor, Tensor, Tensor)'
+)
+
 
 def _backend(name: str) -> ModuleType:
     if name == 'numba':
@@ -21,103 +38,46 @@ def _backend(name: str) -> ModuleType:
     return triton_impl
 
 
-@torch.library.custom_op('graphgps_ext::sparse_attention', mutates_args=())
-def fused_attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    type_scale: Tensor,
-    type_bias: Tensor,
-    edge_bias: Tensor | None,
-    indptr: Tensor | None,
-    source: Tensor,
-    edge_type: Tensor,
-    out_indptr: Tensor | None,
-    out_target: Tensor | None,
-    out_edge_type: Tensor | None,
-    out_edge_id: Tensor | None,
-    temperature: float,
-    logit_clamp: float,
-    want_weights: bool,
-    implementation: str,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """(output [N, H, C], log-sum-exp [N, H], weights [E * H] or empty); differentiable in the output only.
-
-    `indptr` is None for a table, whose `source` and `edge_type` are [N, K]. The `out_*` tensors are the
-    transpose, which only the backward pass reads; without them it makes its own.
-    """
-    inputs = AttentionInputs(
-        query, key, value, type_scale, type_bias, edge_bias, indptr, source, edge_type,
-        temperature, logit_clamp,
-    )  # fmt: skip
-    return _backend(implementation).forward(inputs, want_weights)
+def _split(arguments: Sequence[Any]) -> tuple[AttentionInputs, OutNeighbors | None]:
+    """The flat arguments up to `logit_clamp` as what the implementations take."""
+    *tensors, temperature, logit_clamp = arguments
+    inputs = AttentionInputs._make((*tensors[:9], temperature, logit_clamp))
+    out_indptr, _, _, out_edge_id = tensors[9:]
+    usable = out_indptr is not None and (inputs.edge_bias is None or out_edge_id is not None)
+    return inputs, OutNeighbors(*tensors[9:]) if usable else None
 
 
-@torch.library.custom_op('graphgps_ext::sparse_attention_backward', mutates_args=())
-def fused_attention_backward(
-    grad: Tensor,
-    out: Tensor,
-    lse: Tensor,
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    type_scale: Tensor,
-    type_bias: Tensor,
-    edge_bias: Tensor | None,
-    indptr: Tensor | None,
-    source: Tensor,
-    edge_type: Tensor,
-    out_indptr: Tensor | None,
-    out_target: Tensor | None,
-    out_edge_type: Tensor | None,
-    out_edge_id: Tensor | None,
-    temperature: float,
-    logit_clamp: float,
-    want_edge_grad: bool,
-    implementation: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
+@torch.library.custom_op('graphgps_ext::sparse_attention', mutates_args=(), schema=_FORWARD)
+def fused_attention(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    """(output [N, H, C], log-sum-exp [N, H], weights [E * H] or empty); differentiable in the output only."""
+    *flat, want_weights, implementation = arguments
+    return _backend(implementation).forward(_split(flat)[0], want_weights)
+
+
+@torch.library.custom_op('graphgps_ext::sparse_attention_backward', mutates_args=(), schema=_BACKWARD)
+def fused_attention_backward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of query, key, value, type_scale, type_bias and edge_bias (flat; empty unless wanted)."""
-    transpose = None
-    if out_indptr is not None and out_target is not None and out_edge_type is not None:
-        if edge_bias is None or out_edge_id is not None:
-            transpose = OutNeighbors(out_indptr, out_target, out_edge_type, out_edge_id)
-    inputs = AttentionInputs(
-        query, key, value, type_scale, type_bias, edge_bias, indptr, source, edge_type,
-        temperature, logit_clamp,
-    )  # fmt: skip
-    return _backend(implementation).backward(grad, out, lse, inputs, transpose, want_edge_grad)
+    grad, out, lse, *flat, want_edge_grad, implementation = arguments
+    return _backend(implementation).backward(grad, out, lse, *_split(flat), want_edge_grad)
 
 
 @fused_attention.register_fake
-def _forward_fake(
-    query: Tensor, key: Tensor, value: Tensor, type_scale: Tensor, type_bias: Tensor,
-    edge_bias: Tensor | None, indptr: Tensor | None, source: Tensor, edge_type: Tensor,
-    out_indptr: Tensor | None, out_target: Tensor | None, out_edge_type: Tensor | None,
-    out_edge_id: Tensor | None, temperature: float, logit_clamp: float, want_weights: bool,
-    implementation: str,
-) -> tuple[Tensor, Tensor, Tensor]:  # fmt: skip
-    N, H, C = query.shape
-    lse = query.new_empty(N, H, dtype=torch.float32)
-    weights = query.new_empty(source.numel() * H if want_weights else 0, dtype=torch.float32)
-    return query.new_empty(N, H, C), lse, weights
+def _forward_fake(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    *flat, want_weights, _ = arguments
+    inputs, _ = _split(flat)
+    N, H, C = inputs.query.shape
+    lse = inputs.query.new_empty(N, H, dtype=torch.float32)
+    weights = lse.new_empty(inputs.source.numel() * H if want_weights else 0)
+    return inputs.query.new_empty(N, H, C), lse, weights
 
 
 @fused_attention_backward.register_fake
-def _backward_fake(
-    grad: Tensor, out: Tensor, lse: Tensor, query: Tensor, key: Tensor, value: Tensor, type_scale: Tensor,
-    type_bias: Tensor, edge_bias: Tensor | None, indptr: Tensor | None, source: Tensor, edge_type: Tensor,
-    out_indptr: Tensor | None, out_target: Tensor | None, out_edge_type: Tensor | None,
-    out_edge_id: Tensor | None, temperature: float, logit_clamp: float, want_edge_grad: bool,
-    implementation: str,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:  # fmt: skip
-    return (
-        query.new_empty(query.shape),
-        key.new_empty(key.shape),
-        value.new_empty(value.shape),
-        type_scale.new_empty(type_scale.shape),
-        type_bias.new_empty(type_bias.shape),
-        query.new_empty(source.numel() * query.shape[1] if want_edge_grad else 0, dtype=torch.float32),
-    )
+def _backward_fake(*arguments: Any) -> tuple[Tensor, ...]:
+    _, _, _, *flat, want_edge_grad, _ = arguments
+    inputs, _ = _split(flat)
+    num_edge_grads = inputs.source.numel() * inputs.query.shape[1] if want_edge_grad else 0
+    edge_grad = inputs.query.new_empty(num_edge_grads, dtype=torch.float32)
+    return *(tensor.new_empty(tensor.shape) for tensor in inputs[:5]), edge_grad
 
 
 def _setup_context(ctx: Any, inputs: tuple[Any, ...], output: tuple[Tensor, Tensor, Tensor]) -> None:
@@ -143,22 +103,21 @@ fused_attention.register_autograd(_backward, setup_context=_setup_context)
 _autocast = torch.library.Library('graphgps_ext', 'IMPL')
 
 
-def _cast_and_call(
-    device_type: str, dtype: torch.dtype, args: tuple[Any, ...]
+def _in_dtype(
+    device_type: str, dtype: torch.dtype, arguments: Sequence[Any]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    query, key, value, *rest = args
+    """The tables stay in float32: they are tiny, and sums run in float32 anyway."""
+    query, key, value, *rest = arguments
     with torch.autocast(device_type, enabled=False):
         return fused_attention(query.to(dtype), key.to(dtype), value.to(dtype), *rest)
 
 
-def _autocast_cuda(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    # The tables stay in float32: they are tiny, and sums run in float32 anyway.
-    return _cast_and_call('cuda', torch.get_autocast_dtype('cuda'), args)
+def _autocast_cuda(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return _in_dtype('cuda', torch.get_autocast_dtype('cuda'), arguments)
 
 
-def _autocast_cpu(*args: Any) -> tuple[Tensor, Tensor, Tensor]:
-    # The CPU kernels read float32 only.
-    return _cast_and_call('cpu', torch.float32, args)
+def _autocast_cpu(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
+    return _in_dtype('cpu', torch.float32, arguments)  # the only dtype of the CPU kernels
 
 
 _autocast.impl('sparse_attention', _autocast_cuda, 'AutocastCUDA')

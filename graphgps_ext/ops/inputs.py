@@ -1,4 +1,4 @@
-"""What every fused implementation of the attention operator is given."""
+"""What every implementation of the attention operator is given."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ class AttentionInputs(NamedTuple):
         query: [N, H, C].
         key: [M, H, C].
         value: [M, H, C].
-        type_scale: [T, H, C] float32.
-        type_bias: [T, H] float32.
+        type_scale: [T, H, C] in the dtype of the computation: float64 for such inputs, else float32.
+        type_bias: [T, H] in the same dtype.
         edge_bias: optional [E, H] or [N, K, H].
         indptr: [N + 1] int64, or None for a table.
         source: [E], or [N, K] with -1 in empty slots.

@@ -8,31 +8,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from graphgps_ext.graph import Graph
+from graphgps_ext.ops.inputs import AttentionInputs
 
 
-def attention(
-    query: Tensor,
-    key: Tensor,
-    value: Tensor,
-    neighbors: Graph,
-    type_scale: Tensor,
-    type_bias: Tensor,
-    edge_bias: Tensor | None,
-    temperature: float,
-    logit_clamp: float,
-) -> tuple[Tensor, Tensor]:
-    """Output [N, H, C] and weights ([E, H] or [N, K, H]); see :func:`sparse_attention` for the arguments.
+def attention(inputs: AttentionInputs, target: Tensor) -> tuple[Tensor, Tensor]:
+    """Output [N, H, C] and weights ([E, H] or [N, K, H]).
 
     float16 and bfloat16 are computed in float32; the output has the dtype of `value`, the weights that of the
     computation.
+
+    Args:
+        inputs: of any dtype; the two tables in that of the computation.
+        target: in the shape of `inputs.source`, the target of each edge.
     """
-    N, H, C = query.shape
-    dtype = torch.float64 if query.dtype == torch.float64 else torch.float32
-    q, k, v, scale, bias = (x.to(dtype) for x in (query, key, value, type_scale, type_bias))
-    source, target = neighbors.source.flatten().long(), neighbors.target().flatten().long()
+    N, H, C = inputs.query.shape
+    scale, bias, dtype = inputs.type_scale, inputs.type_bias, inputs.type_scale.dtype
+    q, k, v = (x.to(dtype) for x in inputs[:3])
+    source, target = inputs.source.flatten().long(), target.flatten().long()
     valid: Tensor | None = None  # [E]; no mask where every slot is an edge
-    if neighbors.indptr is None:
+    if inputs.indptr is None:
         valid = source >= 0
         source = source.clamp(min=0)
 
@@ -44,14 +38,13 @@ def attention(
     # In pieces, because a float32 sum over millions of edges loses digits.
     pieces = (q_i * k_j).split(max(2**14, source.numel() // 64))
     by_type = torch.cat([torch.einsum('ehc,thc->eht', piece, scale * C**-0.5) for piece in pieces]) + bias.t()
-    edge_type = neighbors.edge_type.flatten().long()
+    edge_type = inputs.edge_type.flatten().long()
     logits = by_type.gather(2, edge_type[:, None, None].expand(-1, H, 1)).squeeze(2)  # [E, H]
-    if edge_bias is not None:
-        logits = logits + edge_bias.reshape(-1, H).to(dtype)
-    logits = logits / temperature
-    if logit_clamp > 0:
-        logits = logits.clamp(-logit_clamp, logit_clamp)
-
+    if inputs.edge_bias is not None:
+        logits = logits + inputs.edge_bias.reshape(-1, H).to(dtype)
+    logits = logits / inputs.temperature
+    if inputs.logit_clamp > 0:
+        logits = logits.clamp(-inputs.logit_clamp, inputs.logit_clamp)
     if valid is not None:
         logits = logits.masked_fill(~valid[:, None], -torch.inf)
 
@@ -62,4 +55,4 @@ def attention(
     total = mass.new_zeros(N, H).index_add(0, target, mass)
     weights = mass / total[target].clamp(min=torch.finfo(dtype).tiny)
     out = v.new_zeros(N, H, C).index_add(0, target, weights[:, :, None] * v_j)
-    return out.to(value.dtype), weights.view(*neighbors.edge_type.shape, H)
+    return out.to(inputs.value.dtype), weights.view(*inputs.edge_type.shape, H)

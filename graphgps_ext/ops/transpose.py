@@ -65,20 +65,10 @@ def transpose(
     _check_range('source', source, num_sources)
     _check_range('edge_type', edge_type, num_types)
     offsets = torch.arange(source.shape[0] + 1) * source.shape[1] if indptr is None else indptr
-    out_indptr, target, out_type, edge_id = numba_transpose.transpose(
-        offsets.numpy(),
-        source.flatten().numpy(),
-        edge_type.flatten().numpy(),
-        num_sources,
-        num_types,
-        with_edge_id=with_edge_id,
-    )
-    return OutNeighbors(
-        torch.from_numpy(out_indptr),
-        torch.from_numpy(target),
-        torch.from_numpy(out_type),
-        None if edge_id is None else torch.from_numpy(edge_id),
-    )
+    arrays = (offsets.numpy(), source.flatten().numpy(), edge_type.flatten().numpy())
+    made = numba_transpose.transpose(*arrays, num_sources, num_types, with_edge_id=with_edge_id)
+    out_indptr, target, out_type = (torch.from_numpy(array) for array in made[:3])
+    return OutNeighbors(out_indptr, target, out_type, None if made[3] is None else torch.from_numpy(made[3]))
 
 
 def transpose_torch(

@@ -2,10 +2,10 @@
 
 from graphgps_ext.sampling.neighborhood import LayeredNeighborhood, layered_neighborhood
 from graphgps_ext.sampling.neighbors import sample_neighbors
+from graphgps_ext.sampling.neighbors_numba import RowSums, row_sums
 from graphgps_ext.sampling.plan import SamplingPlan
 from graphgps_ext.sampling.random import stream_key
 from graphgps_ext.sampling.strategies import FILLS, STRATEGIES
-from graphgps_ext.sampling.sums import RowSums, row_sums
 
 __all__ = [
     'FILLS',

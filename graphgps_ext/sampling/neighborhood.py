@@ -13,7 +13,8 @@ from torch import Tensor
 
 from graphgps_ext.graph import NeighborTable
 from graphgps_ext.sampling.plan import SamplingPlan
-from graphgps_ext.sampling.relabel import Relabeler, make_relabeler
+from graphgps_ext.sampling.relabel import make_relabeler
+from graphgps_ext.sampling.strategies import check_nodes
 
 
 @dataclass(frozen=True)
@@ -26,7 +27,6 @@ class LayeredNeighborhood:
     Args:
         n_id: [N_0] int64, ids of the nodes in the whole graph, without duplicates.
         layers: L tables; table l has N_{l+1} rows, and its neighbours index the first N_l entries of `n_id`.
-        num_nodes: N_0, ..., N_L, not increasing.
 
     Raises:
         ValueError: if the counts do not fit together. Ids are not looked at.
@@ -34,28 +34,21 @@ class LayeredNeighborhood:
 
     n_id: Tensor
     layers: tuple[NeighborTable, ...]
-    num_nodes: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if self.n_id.dim() != 1 or self.n_id.dtype != torch.int64:
-            raise ValueError(
-                f'n_id needs one dimension and dtype int64, got {list(self.n_id.shape)} {self.n_id.dtype}'
-            )
-        if len(self.num_nodes) != len(self.layers) + 1:
-            raise ValueError(f'num_nodes needs {len(self.layers) + 1} entries, got {len(self.num_nodes)}')
-        if self.num_nodes[0] != self.n_id.numel():
-            raise ValueError(
-                f'num_nodes[0] must be {self.n_id.numel()}, the size of n_id, got {self.num_nodes[0]}'
-            )
-        for layer, table in enumerate(self.layers):
-            num_inputs, num_outputs = self.num_nodes[layer], self.num_nodes[layer + 1]
-            if num_outputs > num_inputs:
+        check_nodes('n_id', self.n_id)
+        for layer, (num_inputs, table) in enumerate(zip(self.num_nodes, self.layers, strict=False)):
+            if table.num_nodes > num_inputs:
                 raise ValueError(f'num_nodes must not increase, got {self.num_nodes}')
-            if table.num_nodes != num_outputs or table.num_sources != num_inputs:
+            if table.num_sources != num_inputs:
                 raise ValueError(
-                    f'layer {layer} needs {num_outputs} rows over {num_inputs} nodes, '
-                    f'got {table.num_nodes} rows over {table.num_sources}'
+                    f'layer {layer} must read {num_inputs} nodes, its table has {table.num_sources}'
                 )
+
+    @property
+    def num_nodes(self) -> tuple[int, ...]:
+        """N_0, ..., N_L, not increasing."""
+        return (self.n_id.numel(), *(table.num_nodes for table in self.layers))
 
     @property
     def num_seeds(self) -> int:
@@ -74,30 +67,20 @@ def layered_neighborhood(plan: SamplingPlan, seeds: Tensor, key: int) -> Layered
     Raises:
         ValueError: if seeds repeat or lie outside [0, num_nodes).
     """
-    if seeds.dim() != 1 or seeds.dtype != torch.int64:
-        raise ValueError(f'seeds needs one dimension and dtype int64, got {list(seeds.shape)} {seeds.dtype}')
     num_nodes = plan.graph.num_nodes
+    check_nodes('seeds', seeds, num_nodes)
     if seeds.numel() == num_nodes and torch.equal(seeds, torch.arange(num_nodes, device=seeds.device)):
-        tables = tuple(plan.draw(layer, None, key) for layer in range(plan.num_layers))
-        return LayeredNeighborhood(seeds, tables, (num_nodes,) * (plan.num_layers + 1))
+        return LayeredNeighborhood(
+            seeds, tuple(plan.draw(layer, None, key) for layer in range(plan.num_layers))
+        )
     relabeler = make_relabeler(num_nodes, seeds.device)
-    _add_seeds(relabeler, seeds)
-    layers: list[NeighborTable] = []
-    counts = [seeds.numel()]
-    for layer in reversed(range(plan.num_layers)):
-        table = plan.draw(layer, relabeler.n_id, key)
-        source = relabeler.add(table.source)
-        layers.insert(0, replace(table, source=source, num_sources=relabeler.n_id.numel()))
-        counts.insert(0, relabeler.n_id.numel())
-    return LayeredNeighborhood(relabeler.n_id, tuple(layers), tuple(counts))
-
-
-def _add_seeds(relabeler: Relabeler, seeds: Tensor) -> None:
-    if seeds.numel():
-        low, high = (int(bound) for bound in seeds.aminmax())
-        if low < 0 or high >= relabeler.num_nodes:
-            raise ValueError(f'seeds must lie in [0, {relabeler.num_nodes}), got {low} to {high}')
     relabeler.add(seeds)
     distinct = relabeler.n_id.numel()
     if distinct != seeds.numel():
         raise ValueError(f'seeds must be distinct, got {seeds.numel()} with {distinct} different ones')
+    layers: list[NeighborTable] = []
+    for layer in reversed(range(plan.num_layers)):
+        table = plan.draw(layer, relabeler.n_id, key)
+        source = relabeler.add(table.source)
+        layers.insert(0, replace(table, source=source, num_sources=relabeler.n_id.numel()))
+    return LayeredNeighborhood(relabeler.n_id, tuple(layers))

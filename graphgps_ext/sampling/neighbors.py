@@ -6,14 +6,12 @@ smallest keys. That is the same as drawing one edge after another in proportion 
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
 from graphgps_ext.graph import InNeighbors, NeighborTable
-from graphgps_ext.sampling.neighbors_numba import draw_numba
+from graphgps_ext.sampling.neighbors_numba import RowSums, draw_numba
 from graphgps_ext.sampling.neighbors_torch import draw_torch
-from graphgps_ext.sampling.strategies import FILLS, STRATEGIES, check_weights
-from graphgps_ext.sampling.sums import RowSums
+from graphgps_ext.sampling.strategies import FILLS, STRATEGIES, check_nodes, check_weights
 
 
 def sample_neighbors(
@@ -59,10 +57,9 @@ def sample_neighbors(
     if strategy == 'uniform':
         weights = None
     if graph.indptr.is_cuda:
-        drawn = draw_torch(graph, weights, degree, strategy, fill, key, nodes)
+        source, edge_type, edge_id = draw_torch(graph, weights, degree, strategy, fill, key, nodes)
     else:
-        drawn = draw_numba(graph, weights, degree, strategy, fill, key, nodes, sums)
-    source, edge_type, edge_id = drawn
+        source, edge_type, edge_id = draw_numba(graph, weights, degree, strategy, fill, key, nodes, sums)
     return NeighborTable(source, edge_type, graph.num_sources, edge_id)
 
 
@@ -75,17 +72,9 @@ def _check(
         raise ValueError(f'fill must be one of {", ".join(FILLS)}, got {fill!r} (spex.fill)')
     if degree < 1:
         raise ValueError(f'degree must be at least 1, got {degree} (spex.layer_degrees)')
-    if weights is None:
-        if strategy != 'uniform':
-            raise ValueError(f'strategy {strategy!r} needs weights, got None')
-    else:
+    if weights is not None:
         check_weights(graph, weights)
-    if nodes is not None:
-        if nodes.dim() != 1 or nodes.dtype != torch.int64:
-            raise ValueError(
-                f'nodes needs one dimension and dtype int64, got {list(nodes.shape)} {nodes.dtype}'
-            )
-        if nodes.numel() and not nodes.is_cuda:  # on CUDA indexing itself asserts, without a wait
-            low, high = (int(bound) for bound in nodes.aminmax())
-            if low < 0 or high >= graph.num_nodes:
-                raise ValueError(f'nodes must lie in [0, {graph.num_nodes}), got {low} to {high}')
+    elif strategy != 'uniform':
+        raise ValueError(f'strategy {strategy!r} needs weights, got None')
+    if nodes is not None:  # on CUDA indexing itself asserts, without a wait
+        check_nodes('nodes', nodes, None if nodes.is_cuda else graph.num_nodes)

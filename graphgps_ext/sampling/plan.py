@@ -12,8 +12,8 @@ from torch import Tensor
 from graphgps_ext.graph import InNeighbors, NeighborTable, PerLayer
 from graphgps_ext.sampling.kernels import LONG_ROW
 from graphgps_ext.sampling.neighbors import sample_neighbors
+from graphgps_ext.sampling.neighbors_numba import RowSums, row_sums
 from graphgps_ext.sampling.random import stream_key
-from graphgps_ext.sampling.sums import RowSums, row_sums
 
 
 @dataclass(frozen=True)
@@ -77,18 +77,14 @@ class SamplingPlan:
         """The plan with running sums for many draws on a CPU, in layers whose edges lie in long rows."""
         if self.strategy != 'weighted' or self.graph.indptr.is_cuda:
             return self
-        degree = self.graph.degree()
-        sums: list[RowSums | None] = []
-        made: dict[int, RowSums] = {}  # layers may share their scores
-        for scores, K in zip(self.scores, self.layer_degrees, strict=True):
-            in_long_rows = int(degree[degree >= LONG_ROW * K].sum())
-            if scores is None or 2 * in_long_rows <= self.graph.num_edges:
-                sums.append(None)
-                continue
-            if id(scores) not in made:
-                made[id(scores)] = row_sums(self.graph, scores)
-            sums.append(made[id(scores)])
-        return replace(self, sums=sums)
+        degree, half = self.graph.degree(), self.graph.num_edges / 2
+        # Layers may share their scores: `map` makes the sums of a tensor once.
+        worth = PerLayer(
+            scores if int(degree[degree >= LONG_ROW * K].sum()) > half else None
+            for scores, K in zip(self.scores, self.layer_degrees, strict=True)
+        )
+        sums = worth.map(lambda scores: None if scores is None else row_sums(self.graph, scores))
+        return replace(self, sums=[*sums])
 
     def to(self, device: torch.device) -> SamplingPlan:
         """The plan on another device; running sums, which serve draws on a CPU, stay behind."""

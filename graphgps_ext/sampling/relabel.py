@@ -9,23 +9,6 @@ from torch import Tensor
 from graphgps_ext.ops.numba_threads import kernel
 
 
-class Relabeler:
-    """Local ids for nodes of a whole graph; `n_id` [n] int64 lists the nodes met so far, in order."""
-
-    def __init__(self, num_nodes: int, device: torch.device) -> None:
-        self.num_nodes = num_nodes
-        self.n_id = torch.empty(0, dtype=torch.int64, device=device)
-
-    def add(self, nodes: Tensor) -> Tensor:
-        """Local ids of `nodes` (-1 = none), in their shape and dtype; those not met before extend `n_id`."""
-        raise NotImplementedError
-
-
-def make_relabeler(num_nodes: int, device: torch.device) -> Relabeler:
-    """The compiled one on the CPU, the one in plain torch on CUDA."""
-    return (NumbaRelabeler if device.type == 'cpu' else TorchRelabeler)(num_nodes, device)
-
-
 @kernel(fastmath=False)
 def _relabel(nodes, local_id, n_id, num_known, out):  # type: ignore[no-untyped-def]
     """Local ids of `nodes` in order of first appearance; returns how many nodes are known afterwards.
@@ -46,15 +29,20 @@ def _relabel(nodes, local_id, n_id, num_known, out):  # type: ignore[no-untyped-
     return num_known
 
 
-class NumbaRelabeler(Relabeler):
-    """One pass over the nodes with a look-up array."""
+class NumbaRelabeler:
+    """Local ids for nodes of a whole graph; `n_id` [n] int64 lists the nodes met so far, in order.
+
+    One pass over the nodes with a look-up array, on the CPU.
+    """
 
     def __init__(self, num_nodes: int, device: torch.device) -> None:
-        super().__init__(num_nodes, device)
+        self.num_nodes = num_nodes
+        self.n_id = torch.empty(0, dtype=torch.int64)
         # zeros are handed out lazily, page by page: a small batch of a huge graph touches few of them
         self._local_id = np.zeros(num_nodes, np.int64)  # local id + 1; 0 = not met yet
 
     def add(self, nodes: Tensor) -> Tensor:
+        """Local ids of `nodes` (-1 = none), in their shape and dtype; those not met before extend `n_id`."""
         known = self.n_id.numel()
         n_id = torch.empty(known + min(nodes.numel(), self.num_nodes - known), dtype=torch.int64)
         n_id[:known] = self.n_id
@@ -64,14 +52,16 @@ class NumbaRelabeler(Relabeler):
         return local
 
 
-class TorchRelabeler(Relabeler):
-    """The same in parallel: a node is new where its smallest position in the list is."""
+class TorchRelabeler:
+    """The same in parallel, on any device: a node is new where its smallest position in the list is."""
 
     def __init__(self, num_nodes: int, device: torch.device) -> None:
-        super().__init__(num_nodes, device)
+        self.num_nodes = num_nodes
+        self.n_id = torch.empty(0, dtype=torch.int64, device=device)
         self._local_id = torch.full((num_nodes,), -1, device=device)
 
     def add(self, nodes: Tensor) -> Tensor:
+        """As :meth:`NumbaRelabeler.add`."""
         flat = nodes.reshape(-1).long()
         flat_or_0 = flat.clamp(min=0)
         if not self.num_nodes:
@@ -85,3 +75,8 @@ class TorchRelabeler(Relabeler):
         self.n_id = torch.cat([self.n_id, new])
         local = torch.where(flat >= 0, self._local_id[flat_or_0], -1)
         return local.view(nodes.shape).to(nodes.dtype)
+
+
+def make_relabeler(num_nodes: int, device: torch.device) -> NumbaRelabeler | TorchRelabeler:
+    """The compiled one on the CPU, the one in plain torch on CUDA."""
+    return (NumbaRelabeler if device.type == 'cpu' else TorchRelabeler)(num_nodes, device)

@@ -1,4 +1,4 @@
-"""The named choices of a draw, and what all of its implementations say about weights."""
+"""The named choices of a draw, and the checks of weights and nodes that its parts share."""
 
 from __future__ import annotations
 
@@ -23,3 +23,16 @@ def check_weights(graph: InNeighbors, weights: Tensor) -> None:
 def bad_weight(node: int) -> ValueError:
     """The error for a weight that is negative, NaN or infinite, in the row of `node`."""
     return ValueError(f'weights must be finite and not negative, an in-edge of node {node} has another one')
+
+
+def check_nodes(name: str, nodes: Tensor, num_nodes: int | None = None) -> None:
+    """ValueError if `nodes` is not int64 of one dimension, or has an id outside of [0, num_nodes).
+
+    For an upper bound a GPU has to be waited for; None = ids are not looked at.
+    """
+    if nodes.dim() != 1 or nodes.dtype != torch.int64:
+        raise ValueError(f'{name} needs one dimension and dtype int64, got {list(nodes.shape)} {nodes.dtype}')
+    if num_nodes is not None and nodes.numel():
+        low, high = (int(bound) for bound in nodes.aminmax())
+        if low < 0 or high >= num_nodes:
+            raise ValueError(f'{name} must lie in [0, {num_nodes}), got {low} to {high}')
