@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from graphgps_ext.analysis.kernels import distance_rows, exponential_weights, spearman_rows
-from graphgps_ext.analysis.stream import RowBlock, Weights, node_values, over_nodes
+from graphgps_ext.analysis.kernels import distance_rows, exponential_weights
+from graphgps_ext.analysis.stream import Weights, node_values, over_nodes
+from graphgps_ext.analysis.tables import named
 from graphgps_ext.errors import DataError
 from graphgps_ext.graph import InNeighbors
 from graphgps_ext.sampling.random import stream_key
@@ -32,11 +31,8 @@ def random_weights(*seed: int) -> Weights:
     Made of independent exponential numbers divided by their sum (equally: the soft-max of negated Gumbel
     noise). The number of an edge depends on the seed, such as (seed, layer), and on its position alone.
     """
-    return partial(_random_block, key=stream_key(*seed))
-
-
-def _random_block(start: int, stop: int, *, key: int) -> NDArray[np.float64]:
-    return exponential_weights(start, stop, key)
+    key = stream_key(*seed)
+    return lambda start, stop: exponential_weights(start, stop, key)
 
 
 def distances(
@@ -62,19 +58,16 @@ def distances(
         graph: the attention graph.
         p: weights [E] of one layer, or a baseline.
         q: the same of the other.
-        drop_types: edges left out, the rest of a row divided by its sum.
-        block_edges: edges in memory at a time.
 
     Returns:
         A row per measure: measure, then over nodes: nodes, mean, std, q10, median, q90.
     """
-
-    def measured(block: RowBlock) -> NDArray[np.float64]:
-        found = block.per_row(distance_rows, *block.weights, width=(3,))
-        return np.column_stack([found, block.per_row(spearman_rows, *block.weights)])
-
-    values, _ = node_values(graph, [p, q], measured, (4,), drop_types=drop_types, block_edges=block_edges)
-    return pd.DataFrame([{'measure': name, **over_nodes(values[:, i])} for i, name in enumerate(_MEASURES)])
+    values, _ = node_values(
+        graph, [p, q], distance_rows, (len(_MEASURES),), drop_types=drop_types, block_edges=block_edges
+    )
+    return pd.DataFrame(
+        [{'measure': name, **over_nodes(column)} for name, column in zip(_MEASURES, values.T, strict=True)]
+    )
 
 
 def network_distance(
@@ -91,8 +84,6 @@ def network_distance(
         scores: of one network.
         reference: of another on the same attention graph, or a baseline: `uniform` or `random`.
         seed: of the random baseline.
-        drop_types: see :func:`distances`.
-        block_edges: see :func:`distances`.
 
     Returns:
         The columns of :func:`distances` after `layer`.
@@ -103,8 +94,7 @@ def network_distance(
     frames = []
     for layer, (p, q) in enumerate(_pairs(scores, reference, seed)):
         frame = distances(scores.graph, p, q, drop_types=drop_types, block_edges=block_edges)
-        frame.insert(0, 'layer', layer)
-        frames.append(frame)
+        frames.append(named(frame, layer=layer))
     return pd.concat(frames, ignore_index=True)
 
 
@@ -138,11 +128,6 @@ def layer_agreement(
 ) -> pd.DataFrame:
     """:func:`distances` between every two layers of a network.
 
-    Args:
-        scores: of a network of at least 2 layers.
-        drop_types: see :func:`distances`.
-        block_edges: see :func:`distances`.
-
     Returns:
         The columns of :func:`distances` after `layer` and `other_layer`.
 
@@ -156,7 +141,5 @@ def layer_agreement(
     frames = []
     for (layer, p), (other, q) in combinations(enumerate(scores.layers), 2):
         frame = distances(scores.graph, p, q, drop_types=drop_types, block_edges=block_edges)
-        frame.insert(0, 'layer', layer)
-        frame.insert(1, 'other_layer', other)
-        frames.append(frame)
+        frames.append(named(frame, layer=layer, other_layer=other))
     return pd.concat(frames, ignore_index=True)

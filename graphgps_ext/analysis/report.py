@@ -14,10 +14,9 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from graphgps_ext.analysis import figures, reading
-from graphgps_ext.analysis.compare import ALL_EDGES
+from graphgps_ext.analysis.edge_types import ALL_EDGES
 from graphgps_ext.analysis.measure import Measures
-from graphgps_ext.analysis.spread import over_runs
-from graphgps_ext.analysis.summarize import select
+from graphgps_ext.analysis.tables import over_runs, select
 from graphgps_ext.errors import OtherResultsError
 from graphgps_ext.files import new_folder
 
