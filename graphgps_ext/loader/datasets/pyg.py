@@ -15,8 +15,8 @@ from torch_geometric import datasets
 from torch_geometric.data import Data, InMemoryDataset, download_url
 
 from graphgps_ext.errors import ConfigError, DataError
+from graphgps_ext.loader.datasets.check import match_name
 from graphgps_ext.loader.datasets.download import absent_files, missing_data_error, publish, staging_folder
-from graphgps_ext.loader.datasets.names import match_name
 
 # Names of each class, Planetoid's as PyG spells its folders; none: the class is one data set.
 PYG_NAMES: dict[str, tuple[str, ...]] = {
