@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
@@ -91,22 +91,21 @@ def network_distance(
     Raises:
         ValueError: if the two have other edges or another number of layers.
     """
-    frames = []
-    for layer, (p, q) in enumerate(_pairs(scores, reference, seed)):
-        frame = distances(scores.graph, p, q, drop_types=drop_types, block_edges=block_edges)
-        frames.append(named(frame, layer=layer))
+    frames = [
+        named(distances(scores.graph, p, q, drop_types=drop_types, block_edges=block_edges), layer=layer)
+        for layer, (p, q) in enumerate(zip(scores.layers, _others(scores, reference, seed), strict=True))
+    ]
     return pd.concat(frames, ignore_index=True)
 
 
-def _pairs(
-    scores: AttentionScores, reference: AttentionScores | str, seed: int
-) -> Iterator[tuple[Weights, Weights]]:
+def _others(scores: AttentionScores, reference: AttentionScores | str, seed: int) -> Sequence[Weights]:
+    """The weights of each layer that those of `scores` are compared with."""
+    num_layers = len(scores.layers)
     if isinstance(reference, str):
         if reference not in BASELINES:
             raise ValueError(f'a baseline is one of {", ".join(BASELINES)}, got {reference!r}')
-        for layer, p in enumerate(scores.layers):
-            yield p, uniform_weights() if reference == 'uniform' else random_weights(seed, layer)
-        return
+        uniform = reference == 'uniform'
+        return [uniform_weights() if uniform else random_weights(seed, layer) for layer in range(num_layers)]
     ours, theirs = scores.manifest, reference.manifest
     if ours.graph_fingerprint != theirs.graph_fingerprint:
         raise DataError(
@@ -115,12 +114,12 @@ def _pairs(
             f'other {theirs.num_edges} of {theirs.dataset}, expander degree {theirs.expander_degree}, seed '
             f'{theirs.expander_seed} (keys dataset.name, prep.exp, prep.exp_deg, prep.exp_seed)'
         )
-    if len(scores.layers) != len(reference.layers):
+    if num_layers != len(reference.layers):
         raise DataError(
-            f'two networks need the same number of layers to be compared, got {len(scores.layers)} and '
+            f'two networks need the same number of layers to be compared, got {num_layers} and '
             f'{len(reference.layers)} (key gt.layers)'
         )
-    yield from zip(scores.layers, reference.layers, strict=True)
+    return reference.layers
 
 
 def layer_agreement(

@@ -15,6 +15,9 @@ from graphgps_ext.analysis.kept_mass import kept_mass, sampled_kept_mass
 from graphgps_ext.analysis.runs import Run
 from graphgps_ext.analysis.tables import named
 
+# What the table of runs tells of a manifest.
+_ABOUT = 'dataset split num_nodes num_edges num_layers epoch temperature metric metric_value'.split()
+
 
 @dataclass(frozen=True)
 class Measures:
@@ -79,16 +82,16 @@ def measure(
     tables: dict[str, list[pd.DataFrame]] = {}
     for run in runs:
         progress(f'{run.network}, run {run.name}')
+        names = {'network': run.network, 'width': run.width, 'expander': run.expander, 'run': run.name}
         for name, frame in _of_run(run, block_edges).items():
-            tables.setdefault(name, []).append(named(frame, **_names(run)))
+            tables.setdefault(name, []).append(named(frame, **names))
     progress('distances between networks')
     tables['distances'] = [compare_widths(runs, reference=reference, block_edges=block_edges)]
-    tables.setdefault('layers', [pd.DataFrame()])
-    listing = pd.DataFrame([_names(run) | _about(run) for run in runs])
-    return Measures(runs=listing, **{k: pd.concat(v, ignore_index=True) for k, v in tables.items()})
+    return Measures(**{name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()})
 
 
 def _of_run(run: Run, block_edges: int | None) -> dict[str, pd.DataFrame]:
+    about = {name: getattr(run.manifest, name) for name in _ABOUT}
     scores = run.load()
     entropies, coverages = [], []
     for edges, drop_types in edge_sets(scores).items():
@@ -96,20 +99,13 @@ def _of_run(run: Run, block_edges: int | None) -> dict[str, pd.DataFrame]:
         entropies.append(named(found, edges=edges))
         found = topk_coverage(scores, drop_types=drop_types, block_edges=block_edges)
         coverages.append(named(found, edges=edges))
-    tables = {'entropy': pd.concat(entropies), 'coverage': pd.concat(coverages)}
-    if len(scores.layers) > 1:
-        tables['layers'] = layer_agreement(scores, block_edges=block_edges)
-    return tables | {
+    several = len(scores.layers) > 1
+    return {
+        'runs': pd.DataFrame([about | {'path': str(run.path)}]),
+        'entropy': pd.concat(entropies),
+        'coverage': pd.concat(coverages),
+        'layers': layer_agreement(scores, block_edges=block_edges) if several else pd.DataFrame(),
         'edge_types': mass_by_edge_type(scores, block_edges=block_edges),
         'kept': kept_mass(scores, block_edges=block_edges),
         'sampled': sampled_kept_mass(scores, block_edges=block_edges),
     }
-
-
-def _names(run: Run) -> dict[str, object]:
-    return {'network': run.network, 'width': run.width, 'expander': run.expander, 'run': run.name}
-
-
-def _about(run: Run) -> dict[str, object]:
-    fields = 'dataset split num_nodes num_edges num_layers epoch temperature metric metric_value'
-    return {name: getattr(run.manifest, name) for name in fields.split()} | {'path': str(run.path)}

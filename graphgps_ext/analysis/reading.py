@@ -23,12 +23,11 @@ _ALIKE = 'not told apart from'
 _DISTANCES = {'energy': 'energy distance', 'total_variation': 'total variation'}
 
 
-def interval_text(mean: float, low: float, high: float, digits: int = 3) -> str:
+def interval_text(mean: float, low: float, high: float) -> str:
     """`mean [low, high]`; the mean alone where there is no interval."""
     if math.isnan(mean):
         return '–'
-    text = f'{mean:.{digits}f}'
-    return text if math.isnan(low) else f'{text} [{low:.{digits}f}, {high:.{digits}f}]'
+    return f'{mean:.3f}' if math.isnan(low) else f'{mean:.3f} [{low:.3f}, {high:.3f}]'
 
 
 def is_below(first: pd.Series, second: pd.Series) -> bool | None:

@@ -98,14 +98,10 @@ def node_values(
     The edges pass in blocks; what stays is some float64 numbers for each node, of one layer at a time: up to
     21 of them, 0.4 GB, on 2.4 million nodes with 197 million edges, whose scores take 0.8 GB for each layer.
 
-    Args:
-        graph: see :func:`row_blocks`.
-        vectors: see :func:`row_blocks`.
+    Args, beside those of :func:`row_blocks`:
         kernel: of :mod:`.kernels`.
         width: of the values of a node.
         arrays: what the kernel takes after the weights.
-        drop_types: see :func:`row_blocks`.
-        block_edges: see :func:`row_blocks`.
 
     Returns:
         values [N, *width] and degree [N].
