@@ -16,13 +16,13 @@ from torch_geometric.data import Data
 from torch_geometric.utils import index_to_mask, scatter
 
 from graphgps_ext.errors import DataError
+from graphgps_ext.loader.datasets.check import match_name
 from graphgps_ext.loader.datasets.download import (
     absent_files,
     made_folder,
     missing_data_error,
     staging_folder,
 )
-from graphgps_ext.loader.datasets.names import match_name
 
 OGB_NAMES = ('ogbn-arxiv', 'ogbn-proteins', 'ogbn-products')
 
