@@ -16,6 +16,7 @@ from torch import Tensor
 from graphgps_ext.graph import OutNeighbors
 from graphgps_ext.ops import numba_impl
 from graphgps_ext.ops.inputs import AttentionInputs
+from graphgps_ext.ops.transpose import transpose as make_transpose
 
 _ARGUMENTS = (
     'Tensor query, Tensor key, Tensor value, Tensor type_scale, Tensor type_bias, Tensor? edge_bias, '
@@ -58,7 +59,17 @@ def fused_attention(*arguments: Any) -> tuple[Tensor, Tensor, Tensor]:
 def fused_attention_backward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of query, key, value, type_scale, type_bias and edge_bias (flat; empty unless wanted)."""
     grad, out, lse, *flat, want_edge_grad, implementation = arguments
-    return _backend(implementation).backward(grad, out, lse, *_split(flat), want_edge_grad)
+    inputs, transpose = _split(flat)
+    if transpose is None:
+        graph = (
+            inputs.indptr,
+            inputs.source,
+            inputs.edge_type,
+            inputs.key.shape[0],
+            inputs.type_scale.shape[0],
+        )
+        transpose = make_transpose(*graph, with_edge_id=inputs.edge_bias is not None)
+    return _backend(implementation).backward(grad, out, lse, inputs, transpose, want_edge_grad)
 
 
 @fused_attention.register_fake

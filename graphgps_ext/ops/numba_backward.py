@@ -8,33 +8,36 @@ package's graphs and in its transposes.
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numba import float32, int64, uint64
 
 from graphgps_ext.ops.numba_kernels import (
     BLOCK,
-    add_biases,
+    Formula,
+    Graph,
+    Rows,
     clamped,
+    drifts_of_head,
     exp,
-    prefetch_neighbors,
+    logits_of_head,
+    make_block,
+    prefetch_rows,
     read_edges,
     type_products,
 )
 from graphgps_ext.ops.numba_threads import kernel
-from graphgps_ext.ops.numba_vectors import add_weighted, dots
+from graphgps_ext.ops.numba_vectors import add_weighted
 
 
 @kernel(inline=True)
-def weight(logit: Any, lse: Any, clamp: Any) -> Any:
+def weight(logit, lse, clamp):
     """A weight is at most 1: huge logits are rounded otherwise here than in the forward pass."""
     x = clamped(logit, clamp) - lse
     return exp(float32(0.0) if x > float32(0.0) else x)
 
 
 @kernel(inline=True)
-def logit_gradient(logit: Any, w: Any, drift: Any, delta: Any, clamp: Any) -> Any:
+def logit_gradient(logit, w, drift, delta, clamp):
     """Gradient of logit / temperature; zero where the clamp binds, NaN where the logit is NaN."""
     g = w * (drift - delta)
     return float32(0.0) if (logit > clamp or logit < -clamp) else g
@@ -42,23 +45,19 @@ def logit_gradient(logit: Any, w: Any, drift: Any, delta: Any, clamp: Any) -> An
 
 @kernel()
 def backward_rows(
-    first: Any, last: Any, indptr: Any, source: Any, edge_type: Any, num_sources: Any, num_types: Any,
-    ahead: Any, query: Any, query_node: Any, query_head: Any, key: Any, key_node: Any, key_head: Any,
-    value: Any, value_node: Any, value_head: Any, grad: Any, grad_node: Any, grad_head: Any,
-    scale: Any, bias: Any, edge_bias: Any, inv_temperature: Any, clamp: Any, H: Any, C: Any,
-    out: Any, lse: Any, delta: Any, grad_query: Any, grad_edge: Any, grad_scale: Any, grad_bias: Any,
-) -> None:  # fmt: skip
+    first, last, graph, query, key, value, grad, formula, out, lse,
+    delta, grad_query, grad_edge, grad_scale, grad_bias,
+):  # fmt: skip
     """Gradients of target rows first..last: the query's, the edges', this chunk's share of the tables'."""
+    graph, formula = Graph(*graph), Formula(*formula)
+    query, key, value, grad = Rows(*query), Rows(*key), Rows(*value), Rows(*grad)
+    indptr, T = graph.indptr, graph.num_types
+    H, C, scale, inv_temperature = formula.H, formula.C, formula.scale, formula.inv_temperature
     d = H * C
-    T = num_types
     last_edge = indptr[last] - 1
-    keys = np.empty(BLOCK, np.uint64)
-    values = np.empty(BLOCK, np.uint64)
-    tables = np.empty(BLOCK, np.uint64)
-    edges = np.empty(BLOCK, np.int64)
-    zeros = np.zeros(BLOCK, np.uint64)
-    logits = np.empty(BLOCK, np.float32)
-    drifts = np.empty(BLOCK, np.float32)
+    block = make_block()
+    near, tables, edges, keys = block.near, block.tables, block.edges, key.flat
+    logits, drifts = block.logits, block.drifts
     scaled = np.empty(T * d, np.float32)
     part = np.empty(T * d, np.float32)
     part_bias = np.empty(T * H, np.float32)
@@ -66,43 +65,38 @@ def backward_rows(
     for i in range(first, last):
         begin = indptr[i]
         end = indptr[i + 1]
-        query_start = uint64(i) * query_node
-        grad_start = uint64(i) * grad_node
+        query_start = uint64(i) * query.node
+        grad_start = uint64(i) * grad.node
         total[:] = 0.0
         if end > begin:
-            type_products(scaled, query, query_start, query_head, scale, T, H, C)
+            type_products(scaled, query, i, graph, formula)
         for h in range(H):
             x = float32(0.0)
             if end > begin:
+                at = grad_start + uint64(h) * grad.head
                 for c in range(C):
-                    x += grad[grad_start + uint64(h) * grad_head + uint64(c)] * out[uint64(i * d + h * C + c)]
+                    x += grad.flat[at + uint64(c)] * out[uint64(i * d + h * C + c)]
             delta[i * H + h] = x
         for b in range(begin, end, BLOCK):
             n = min(BLOCK, end - b)
-            m = read_edges(
-                b, n, source, edge_type, num_sources, T, key_node, value_node, H, keys, values, tables, edges
-            )
-            if ahead:
-                prefetch_neighbors(b, n, last_edge, source, key, key_node, key_head, H, C)
+            m = read_edges(b, n, graph, key, value, formula, block)
+            if graph.ahead:
+                prefetch_rows(b, n, last_edge, graph, key, H, C)
             if m <= 0:
                 continue
             part[:] = float32(0.0)
             part_bias[:] = float32(0.0)
             for h in range(H):
-                key_start = uint64(h) * key_head
-                dots(logits, m, scaled, uint64(h * C), tables, uint64(C), key, key_start, keys, C)
-                add_biases(logits, tables, edges, m, h, H, bias, edge_bias, inv_temperature)
-                if ahead and h == 0:
-                    prefetch_neighbors(b, n, last_edge, source, value, value_node, value_head, H, C)
-                dots(
-                    drifts, m, grad, grad_start + uint64(h) * grad_head, zeros, uint64(0),
-                    value, uint64(h) * value_head, values, C,
-                )  # fmt: skip
+                logits_of_head(h, m, scaled, key, formula, block)
+                if graph.ahead and h == 0:
+                    prefetch_rows(b, n, last_edge, graph, value, H, C)
+                drifts_of_head(h, m, grad, i, value, formula, block)
                 row_lse = lse[i * H + h]
                 row_delta = delta[i * H + h]
                 for p in range(m):
-                    w = weight(logits[p], row_lse, clamp)
-                    drifts[p] = logit_gradient(logits[p], w, drifts[p], row_delta, clamp)
+                    x = logits[p]
+                    w = weight(x, row_lse, formula.clamp)
+                    drifts[p] = logit_gradient(x, w, drifts[p], row_delta, formula.clamp)
                 if grad_edge.size > 0:
                     for p in range(m):
                         grad_edge[uint64(edges[p] * H + h)] = drifts[p] * inv_temperature
@@ -116,39 +110,35 @@ def backward_rows(
                         p += 1
                     part_bias[table + uint64(h)] += share
                     at = (table + uint64(h)) * uint64(C)
-                    add_weighted(part, at, drifts, run, p, key, key_start, keys, C)
+                    add_weighted(part, at, drifts, run, p, keys, uint64(h) * key.head, near, C)
             for t in range(T):
                 for h in range(H):
                     grad_bias[t * H + h] += part_bias[uint64(t * H + h)]
-                    start = query_start + uint64(h) * query_head
+                    start = query_start + uint64(h) * query.head
                     for c in range(C):
                         at = uint64((t * H + h) * C + c)
                         total[uint64(h * C + c)] += scale[at] * part[at]
-                        grad_scale[at] += np.float64(query[start + uint64(c)]) * part[at]
+                        grad_scale[at] += np.float64(query.flat[start + uint64(c)]) * part[at]
         for c in range(d):
             grad_query[uint64(i * d + c)] = float32(total[uint64(c)])
 
 
 @kernel()
 def backward_columns(
-    first: Any, last: Any, indptr: Any, target: Any, edge_type: Any, edge_id: Any, num_types: Any, ahead: Any,
-    query: Any, query_node: Any, query_head: Any, key: Any, key_node: Any, key_head: Any,
-    value: Any, value_node: Any, value_head: Any, grad: Any, grad_node: Any, grad_head: Any,
-    scale: Any, bias: Any, edge_bias: Any, inv_temperature: Any, clamp: Any, H: Any, C: Any,
-    lse: Any, delta: Any, grad_key: Any, grad_value: Any,
-) -> None:  # fmt: skip
+    first, last, graph, edge_id, query, key, value, grad, formula, lse, delta, grad_key, grad_value
+):  # fmt: skip
     """Gradients of the keys and values of source rows first..last, over the transpose: one writer per row."""
+    graph, formula = Graph(*graph), Formula(*formula)
+    query, key, value, grad = Rows(*query), Rows(*key), Rows(*value), Rows(*grad)
+    indptr, target, edge_type, T = graph.indptr, graph.other, graph.edge_type, graph.num_types
+    H, C, scale = formula.H, formula.C, formula.scale
     d = H * C
-    T = num_types
     last_edge = indptr[last] - 1
+    block = make_block()
+    near, far, tables, edges = block.near, block.far, block.tables, block.edges
+    weights, drifts, queries, grads = block.logits, block.drifts, query.flat, grad.flat
+    lse_rows, delta_rows = Rows(lse, uint64(H), uint64(1)), Rows(delta, uint64(H), uint64(1))
     nodes = np.empty(BLOCK, np.int64)
-    queries = np.empty(BLOCK, np.uint64)
-    grads = np.empty(BLOCK, np.uint64)
-    tables = np.empty(BLOCK, np.uint64)
-    edges = np.zeros(BLOCK, np.int64)
-    zeros = np.zeros(BLOCK, np.uint64)
-    weights = np.empty(BLOCK, np.float32)
-    drifts = np.empty(BLOCK, np.float32)
     lses = np.empty(BLOCK, np.float32)
     deltas = np.empty(BLOCK, np.float32)
     scaled = np.empty(T * d, np.float32)
@@ -162,42 +152,36 @@ def backward_columns(
         total_key[:] = 0.0
         total_value[:] = 0.0
         if end > begin:
-            type_products(scaled, key, uint64(j) * key_node, key_head, scale, T, H, C)
+            type_products(scaled, key, j, graph, formula)
         for b in range(begin, end, BLOCK):
             m = min(BLOCK, end - b)
-            for p in range(m):
+            for p in range(m):  # not read_edges: a transpose has no empty slots, and was checked
                 i = int64(target[uint64(b + p)])
                 nodes[p] = i * H
-                queries[p] = uint64(i) * query_node
-                grads[p] = uint64(i) * grad_node
+                near[p] = uint64(i) * query.node
+                far[p] = uint64(i) * grad.node
                 tables[p] = uint64(edge_type[uint64(b + p)]) * uint64(H)
-            if ahead:
-                prefetch_neighbors(b, m, last_edge, target, query, query_node, query_head, H, C)
-                prefetch_neighbors(b, m, last_edge, target, lse, uint64(H), uint64(1), 1, 1)
-                prefetch_neighbors(b, m, last_edge, target, delta, uint64(H), uint64(1), 1, 1)
-            if edge_bias.size > 0:
+            if graph.ahead:
+                prefetch_rows(b, m, last_edge, graph, query, H, C)
+                prefetch_rows(b, m, last_edge, graph, lse_rows, 1, 1)
+                prefetch_rows(b, m, last_edge, graph, delta_rows, 1, 1)
+            if formula.edge_bias.size > 0:
                 for p in range(m):
                     edges[p] = int64(edge_id[uint64(b + p)])
             part_key[:] = float32(0.0)
             part_value[:] = float32(0.0)
             for h in range(H):
-                query_start = uint64(h) * query_head
-                grad_start = uint64(h) * grad_head
-                dots(weights, m, scaled, uint64(h * C), tables, uint64(C), query, query_start, queries, C)
-                add_biases(weights, tables, edges, m, h, H, bias, edge_bias, inv_temperature)
-                if ahead and h == 0:
-                    prefetch_neighbors(b, m, last_edge, target, grad, grad_node, grad_head, H, C)
-                dots(
-                    drifts, m, value, uint64(j) * value_node + uint64(h) * value_head, zeros, uint64(0),
-                    grad, grad_start, grads, C,
-                )  # fmt: skip
+                logits_of_head(h, m, scaled, query, formula, block)
+                if graph.ahead and h == 0:
+                    prefetch_rows(b, m, last_edge, graph, grad, H, C)
+                drifts_of_head(h, m, value, j, grad, formula, block)
                 for p in range(m):
                     lses[p] = lse[uint64(nodes[p] + h)]
                     deltas[p] = delta[uint64(nodes[p] + h)]
                 for p in range(m):
                     x = weights[p]
-                    weights[p] = weight(x, lses[p], clamp)
-                    drifts[p] = logit_gradient(x, weights[p], drifts[p], deltas[p], clamp)
+                    weights[p] = weight(x, lses[p], formula.clamp)
+                    drifts[p] = logit_gradient(x, weights[p], drifts[p], deltas[p], formula.clamp)
                 p = 0
                 while p < m:  # runs of one type
                     table = tables[p]
@@ -205,8 +189,9 @@ def backward_columns(
                     while p < m and tables[p] == table:
                         p += 1
                     at = (table + uint64(h)) * uint64(C)
-                    add_weighted(part_key, at, drifts, run, p, query, query_start, queries, C)
-                add_weighted(part_value, uint64(h * C), weights, 0, m, grad, grad_start, grads, C)
+                    add_weighted(part_key, at, drifts, run, p, queries, uint64(h) * query.head, near, C)
+                start = uint64(h) * grad.head
+                add_weighted(part_value, uint64(h * C), weights, 0, m, grads, start, far, C)
             for t in range(T):
                 for c in range(d):
                     total_key[uint64(c)] += scale[uint64(t * d + c)] * part_key[uint64(t * d + c)]

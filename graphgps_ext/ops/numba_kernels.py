@@ -1,20 +1,23 @@
 """The attention operator's inner loops for the CPU, compiled by numba.
 
-All arrays are flat, so that one compiled version serves every stride: query[i, h, c] stands at
-`query[i * query_node + h * query_head + c]`. Offsets are uint64: numba would wrap a signed index around,
-which keeps LLVM from vectorising. A row is handled in blocks of edges: sums run in float32 inside a block and
-in float64 across blocks, so a row of a million edges is as accurate as one of ten.
+All arrays are flat, so that one compiled version serves every stride: x[i, h, c] stands at
+`x.flat[i * x.node + h * x.head + c]`. Offsets are uint64: numba would wrap a signed index around, which keeps
+LLVM from vectorising. A row is handled in blocks of edges: sums run in float32 inside a block and in float64
+across blocks, so a row of a million edges is as accurate as one of ten.
 
-`scale` [T, H, C] holds type_scale / (sqrt(C) * temperature) and `bias` [T, H] type_bias / temperature, so the
-loops see logit / temperature. `clamp` is infinite where there is none. An absent edge bias has size 0.
+What travels together is a named tuple. Two habits keep that free of cost: kernels are called with plain
+tuples, which they name themselves (numba takes 0.5 us to find out the type of a named one, at each call), and
+read arrays out of a tuple before their loops, or in functions with one exit (elsewhere numba counts
+references at run time). Helpers are inlined by LLVM; those that call `dots` by numba, or the optimiser would
+see them twice and order the sums over wide heads anew.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
-from numba import float32, int32, int64, uint64
+from numba import float32, int32, int64, njit, uint64
 
 from graphgps_ext.ops.numba_threads import FASTMATH, kernel
 from graphgps_ext.ops.numba_vectors import add_weighted, dots, prefetch
@@ -26,9 +29,15 @@ PAD = 16  # loops over the edges of a block run to a multiple of this: no remain
 
 
 @kernel(fastmath={'contract'}, inline=True)  # reassociation would fold the rounding trick away
-def exp(x: Any) -> Any:
-    """exp of a float32 x <= 88 to 2 units in the last place, vectorisable; 0 below -87; NaN stays NaN."""
-    shifted = x * float32(1.44269504) + float32(12582912.0)  # 1.5 * 2^23: rounds to an integer
+def exp(x):
+    """exp of a float32 x <= 88 to 1.03 units in the last place, vectorisable; 0 below -87; NaN stays NaN.
+
+    Method and coefficients are those of `expf` in S. L. Moshier's Cephes library (single/expf.c):
+    exp(x) = 2^n exp(r) with n = round(x / log 2), where log 2 = 0.693359375 - 2.12194440e-4, and
+    exp(r) = 1 + r + r^2 p(r) for |r| <= log(2) / 2. Rounding is done by adding 1.5 * 2^23: the last bits of
+    the sum are n, ready to become the exponent.
+    """
+    shifted = x * float32(1.44269504) + float32(12582912.0)  # 1 / log 2 and 1.5 * 2^23
     power = shifted - float32(12582912.0)
     r = x - power * float32(0.693359375)
     r = r + power * float32(2.12194440e-4)
@@ -44,26 +53,83 @@ def exp(x: Any) -> Any:
     return float32(0.0) if x < float32(-87.0) else result
 
 
+class Rows(NamedTuple):
+    """A tensor [*, H, C] with contiguous channels and its steps from node to node and from head to head."""
+
+    flat: np.ndarray
+    node: np.uint64
+    head: np.uint64
+
+
+class Graph(NamedTuple):
+    """Edges by row; `other` is the node at an edge's other end, -1 in empty slots.
+
+    `ahead`: whether that node's rows are asked for before they are needed.
+    """
+
+    indptr: np.ndarray
+    other: np.ndarray
+    edge_type: np.ndarray
+    num_others: int
+    num_types: int
+    ahead: bool
+
+
+class Formula(NamedTuple):
+    """What makes a logit, beside query and key.
+
+    `scale` [T, H, C] holds type_scale / (sqrt(C) * temperature) and `bias` [T, H] type_bias / temperature, so
+    the loops see logit / temperature. An absent edge bias has size 0, an absent clamp is infinite.
+    """
+
+    scale: np.ndarray
+    bias: np.ndarray
+    edge_bias: np.ndarray
+    inv_temperature: np.float32
+    clamp: np.float32
+    H: int
+    C: int
+
+
+class Block(NamedTuple):
+    """Scratch for the edges of a block."""
+
+    near: np.ndarray  # where each edge's row begins in the first of the tensors read at the other end
+    far: np.ndarray  # and in the second
+    tables: np.ndarray  # type * H
+    edges: np.ndarray  # position of the edge bias
+    logits: np.ndarray
+    drifts: np.ndarray  # output gradient . value
+    zeros: np.ndarray
+
+
 @kernel(inline=True)
-def type_products(scaled: Any, x: Any, x_start: Any, x_head: Any, scale: Any, T: Any, H: Any, C: Any) -> None:
-    """scaled[t] = x * scale[t] for a row x: once per row and type instead of once per edge."""
-    for t in range(T):
+def make_block():
+    return Block(
+        near=np.empty(BLOCK, np.uint64),
+        far=np.empty(BLOCK, np.uint64),
+        tables=np.empty(BLOCK, np.uint64),
+        edges=np.empty(BLOCK, np.int64),
+        logits=np.empty(BLOCK, np.float32),
+        drifts=np.empty(BLOCK, np.float32),
+        zeros=np.zeros(BLOCK, np.uint64),
+    )
+
+
+@kernel(inline=True)
+def type_products(scaled, x, i, graph, formula):
+    """scaled[t] = x[i] * scale[t]: once per row and type instead of once per edge."""
+    H, C = formula.H, formula.C
+    for t in range(graph.num_types):
         for h in range(H):
             at = uint64((t * H + h) * C)
-            start = x_start + uint64(h) * x_head
+            start = uint64(i) * x.node + uint64(h) * x.head
             for c in range(C):
-                scaled[at + uint64(c)] = x[start + uint64(c)] * scale[at + uint64(c)]
-
-
-@kernel(inline=True)
-def prefetch_rows(x: Any, node: Any, x_node: Any, x_head: Any, H: Any, C: Any) -> None:
-    for h in range(H):
-        for c in range(0, C, LINE):
-            prefetch(x, uint64(node) * x_node + uint64(h) * x_head + uint64(c))
+                scaled[at + uint64(c)] = x.flat[start + uint64(c)] * formula.scale[at + uint64(c)]
 
 
 @kernel(fastmath=FASTMATH | {'nnan'}, inline=True)  # a NaN may be lost here: it comes back through exp
-def largest(x: Any, m: Any) -> Any:
+def largest(x, m):
     top = float32(-np.inf)
     for p in range(m):
         top = max(top, x[p])
@@ -71,7 +137,7 @@ def largest(x: Any, m: Any) -> Any:
 
 
 @kernel(inline=True)
-def softmax_weights(logits: Any, m: Any, top: Any) -> Any:
+def softmax_weights(logits, m, top):
     """Turn logits into exp(logit - top); their sum."""
     mass = 0.0
     for p in range(m):
@@ -82,18 +148,61 @@ def softmax_weights(logits: Any, m: Any, top: Any) -> Any:
 
 
 @kernel(inline=True)
-def clamped(x: Any, clamp: Any) -> Any:
+def clamped(x, clamp):
     """x between -clamp and clamp; a NaN stays."""
     x = clamp if x > clamp else x
     return -clamp if x < -clamp else x
 
 
 @kernel(inline=True)
-def add_biases(
-    logits: Any, tables: Any, edges: Any, m: Any, h: Any, H: Any,
-    bias: Any, edge_bias: Any, inv_temperature: Any,
-) -> None:  # fmt: skip
+def prefetch_rows(first, m, last_edge, graph, x, H, C):
+    """Ask for the rows of x of the edges which come AHEAD of first..first + m."""
+    for e in range(first, first + m):
+        j = int64(graph.other[min(e + AHEAD, last_edge)])
+        if j >= 0:
+            for h in range(H):
+                for c in range(0, C, LINE):
+                    prefetch(x.flat, uint64(j) * x.node + uint64(h) * x.head + uint64(c))
+
+
+@kernel(inline=True)
+def read_edges(first, m, graph, x, y, formula, block):
+    """Where the rows of the edges first..first + m begin, in x, y and the tables; the number of edges.
+
+    Empty slots are left out, `edges` holds the positions of the rest. -1 if a node or type is out of range.
+    """
+    other, edge_type, H = graph.other, graph.edge_type, formula.H
+    near, far, tables, edges = block.near, block.far, block.tables, block.edges
+    low = high = low_kind = high_kind = int64(0)
+    for p in range(m):
+        j = int64(other[uint64(first + p)])
+        t = int64(edge_type[uint64(first + p)])
+        low = min(low, j)
+        high = max(high, j)
+        low_kind = min(low_kind, t)
+        high_kind = max(high_kind, t)
+        near[p] = uint64(j) * x.node
+        far[p] = uint64(j) * y.node
+        tables[p] = uint64(t * H)
+        edges[p] = first + p
+    bad = low < -1 or high >= graph.num_others or low_kind < 0 or high_kind >= graph.num_types
+    used = -1 if bad else m
+    if low < 0 and not bad:
+        used = 0
+        for p in range(m):
+            near[used] = near[p]
+            far[used] = far[p]
+            tables[used] = tables[p]
+            edges[used] = edges[p]
+            used += int64(other[uint64(first + p)]) >= 0
+    return used
+
+
+@kernel(inline=True)
+def add_biases(h, m, formula, block):
     """Add the bias of each edge's type and its own."""
+    logits, tables, edges = block.logits, block.tables, block.edges
+    H, bias, edge_bias, inv_temperature = formula.H, formula.bias, formula.edge_bias, formula.inv_temperature
     for p in range(m):
         logits[p] += bias[tables[p] + uint64(h)]
     if edge_bias.size > 0:
@@ -101,71 +210,36 @@ def add_biases(
             logits[p] += edge_bias[uint64(edges[p] * H + h)] * inv_temperature
 
 
-@kernel(inline=True)
-def read_edges(
-    first: Any, m: Any, source: Any, edge_type: Any, num_sources: Any, num_types: Any,
-    key_node: Any, value_node: Any, H: Any, keys: Any, values: Any, tables: Any, edges: Any,
-) -> Any:  # fmt: skip
-    """Where the rows of the edges first..first + m begin, in key, value and tables; the number of edges.
-
-    Empty slots are left out, `edges` holds the positions of the rest. -1 if a source or type is out of range.
-    """
-    low = high = low_kind = high_kind = int64(0)
-    for p in range(m):
-        j = int64(source[uint64(first + p)])
-        t = int64(edge_type[uint64(first + p)])
-        low = min(low, j)
-        high = max(high, j)
-        low_kind = min(low_kind, t)
-        high_kind = max(high_kind, t)
-        keys[p] = uint64(j) * key_node
-        values[p] = uint64(j) * value_node
-        tables[p] = uint64(t * H)
-        edges[p] = first + p
-    if low < -1 or high >= num_sources or low_kind < 0 or high_kind >= num_types:
-        return -1
-    if low == 0:
-        return m
-    used = 0
-    for p in range(m):
-        keys[used] = keys[p]
-        values[used] = values[p]
-        tables[used] = tables[p]
-        edges[used] = edges[p]
-        used += int64(source[uint64(first + p)]) >= 0
-    return used
+@njit(inline='always')
+def logits_of_head(h, m, scaled, x, formula, block):
+    """logit / temperature of a block's edges, without the clamp: x . scaled[type of the edge] + biases."""
+    C, start = formula.C, uint64(h) * x.head
+    dots(block.logits, m, scaled, uint64(h * C), block.tables, uint64(C), x.flat, start, block.near, C)
+    add_biases(h, m, formula, block)
 
 
-@kernel(inline=True)
-def prefetch_neighbors(
-    first: Any, m: Any, last_edge: Any, source: Any, x: Any, x_node: Any, x_head: Any, H: Any, C: Any
-) -> None:  # fmt: skip
-    """Prefetch rows of x for the edges which come AHEAD of first..first + m."""
-    for e in range(first, first + m):
-        j = int64(source[min(e + AHEAD, last_edge)])
-        if j >= 0:
-            prefetch_rows(x, j, x_node, x_head, H, C)
+@njit(inline='always')
+def drifts_of_head(h, m, x, i, y, formula, block):
+    """output gradient . value of a block's edges: row i of the one, x, times their rows of the other, y."""
+    start, y_start = uint64(i) * x.node + uint64(h) * x.head, uint64(h) * y.head
+    dots(block.drifts, m, x.flat, start, block.zeros, uint64(0), y.flat, y_start, block.far, formula.C)
 
 
 @kernel()
-def forward(
-    first: Any, last: Any, indptr: Any, source: Any, edge_type: Any, num_sources: Any, num_types: Any,
-    ahead: Any, query: Any, query_node: Any, query_head: Any, key: Any, key_node: Any, key_head: Any,
-    value: Any, value_node: Any, value_head: Any, scale: Any, bias: Any, edge_bias: Any,
-    inv_temperature: Any, clamp: Any, H: Any, C: Any, out: Any, lse: Any, weights: Any,
-) -> Any:  # fmt: skip
+def forward(first, last, graph, query, key, value, formula, out, lse, weights):
     """Rows first..last of the output, of the log-sum-exp and, if `weights` is not empty, of the weights.
 
     False, and nothing to rely on, if a source or a type is out of range.
     """
+    graph, formula = Graph(*graph), Formula(*formula)
+    query, key, value = Rows(*query), Rows(*key), Rows(*value)
+    indptr, source = graph.indptr, graph.other
+    H, C, clamp = formula.H, formula.C, formula.clamp
     d = H * C
     last_edge = indptr[last] - 1
-    keys = np.empty(BLOCK, np.uint64)
-    values = np.empty(BLOCK, np.uint64)
-    tables = np.empty(BLOCK, np.uint64)
-    edges = np.empty(BLOCK, np.int64)
-    logits = np.empty(BLOCK, np.float32)
-    scaled = np.empty(num_types * d, np.float32)
+    block = make_block()
+    edges, far, logits, values = block.edges, block.far, block.logits, value.flat
+    scaled = np.empty(graph.num_types * d, np.float32)
     part = np.empty(C, np.float32)
     total = np.empty(d, np.float64)
     top = np.empty(H, np.float32)
@@ -177,21 +251,17 @@ def forward(
         top[:] = -np.inf
         mass[:] = 0.0
         if end > begin:
-            type_products(scaled, query, uint64(i) * query_node, query_head, scale, num_types, H, C)
+            type_products(scaled, query, i, graph, formula)
         for b in range(begin, end, BLOCK):
             n = min(BLOCK, end - b)
-            m = read_edges(
-                b, n, source, edge_type, num_sources, num_types, key_node, value_node, H,
-                keys, values, tables, edges,
-            )  # fmt: skip
+            m = read_edges(b, n, graph, key, value, formula, block)
             if m < 0:
                 return False
-            if ahead:
-                prefetch_neighbors(b, n, last_edge, source, key, key_node, key_head, H, C)
+            if graph.ahead:
+                prefetch_rows(b, n, last_edge, graph, key, H, C)
             padded = (m + PAD - 1) // PAD * PAD
             for h in range(H):
-                dots(logits, m, scaled, uint64(h * C), tables, uint64(C), key, uint64(h) * key_head, keys, C)
-                add_biases(logits, tables, edges, m, h, H, bias, edge_bias, inv_temperature)
+                logits_of_head(h, m, scaled, key, formula, block)
                 for p in range(m, padded):
                     logits[p] = -np.inf
                 if clamp < np.inf:
@@ -207,11 +277,11 @@ def forward(
                 shrink = exp(top[h] - new_top)
                 mass[h] = mass[h] * shrink + softmax_weights(logits, padded, new_top)
                 top[h] = new_top
-                if ahead and h == 0:
-                    prefetch_neighbors(b, n, last_edge, source, value, value_node, value_head, H, C)
+                if graph.ahead and h == 0:
+                    prefetch_rows(b, n, last_edge, graph, value, H, C)
                 for c in range(C):
                     part[c] = float32(0.0)
-                add_weighted(part, uint64(0), logits, 0, m, value, uint64(h) * value_head, values, C)
+                add_weighted(part, uint64(0), logits, 0, m, values, uint64(h) * value.head, far, C)
                 for c in range(C):
                     total[h * C + c] = total[h * C + c] * shrink + part[c]
         for h in range(H):

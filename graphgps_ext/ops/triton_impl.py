@@ -13,7 +13,6 @@ from torch import Tensor
 from graphgps_ext.graph import OutNeighbors
 from graphgps_ext.ops import triton_backward, triton_kernels
 from graphgps_ext.ops.inputs import AttentionInputs
-from graphgps_ext.ops.transpose import transpose as make_transpose
 
 SEGMENT = 2048  # edges of a row handled by one program
 PROGRAMS = 16384  # programs of the row pass, each of which leaves one share of the table gradients
@@ -88,9 +87,20 @@ def _neighbor_rows(a: Tensor, b: Tensor) -> tuple[tuple[Tensor, int, int], tuple
     return _rows(both[:, :, 0]), _rows(both[:, :, 1])
 
 
-def _scaled_tables(type_scale: Tensor, type_bias: Tensor, temperature: float) -> tuple[Tensor, Tensor]:
-    factor = 1 / (type_scale.shape[2] ** 0.5 * temperature)
-    return (type_scale.float() * factor).contiguous(), (type_bias.float() / temperature).contiguous()
+def _formula(inputs: AttentionInputs) -> tuple[Tensor, Tensor, Tensor | None, float, float]:
+    """What makes a logit beside query and key: scale, bias, edge_bias, inv_temperature and clamp."""
+    factor = 1 / (inputs.type_scale.shape[2] ** 0.5 * inputs.temperature)
+    scale = (inputs.type_scale.float() * factor).contiguous()
+    bias = (inputs.type_bias.float() / inputs.temperature).contiguous()
+    edge_bias = None if inputs.edge_bias is None else inputs.edge_bias.float().contiguous()
+    return scale, bias, edge_bias, 1 / inputs.temperature, inputs.logit_clamp
+
+
+def _constants(inputs: AttentionInputs) -> dict[str, int | bool]:
+    T, H, C = inputs.type_scale.shape
+    return {
+        'H': H, 'C': C, 'T': T, 'HAS_BIAS': inputs.edge_bias is not None, 'HAS_CLAMP': inputs.logit_clamp > 0
+    }  # fmt: skip
 
 
 def _strides(**rows: tuple[Tensor, int, int]) -> dict[str, int]:
@@ -104,19 +114,17 @@ def _ceil_div(a: int, b: int) -> int:
 
 def forward(inputs: AttentionInputs, want_weights: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Output [N, H, C], log-sum-exp [N, H] of logit / temperature, weights (flat, empty unless wanted)."""
-    query, key, value, type_scale, type_bias, edge_bias, indptr, source, edge_type = inputs[:9]
-    temperature, logit_clamp = inputs.temperature, inputs.logit_clamp
+    query, indptr = inputs.query, inputs.indptr
     N, H, C = query.shape
-    E = source.numel()
+    E = inputs.source.numel()
     out = query.new_empty(N, H, C)
     lse = query.new_empty(N, H, dtype=torch.float32)
     weights = query.new_zeros(E * H if want_weights else 0, dtype=torch.float32)
     if E == 0:
         return out.zero_(), lse.zero_(), weights
-    source, edge_type = source.contiguous(), edge_type.contiguous()
-    q, (k, v) = _rows(query), _neighbor_rows(key, value)
-    scale, bias = _scaled_tables(type_scale, type_bias, temperature)
-    bias_of_edges = None if edge_bias is None else edge_bias.float().contiguous()
+    source, edge_type = inputs.source.contiguous(), inputs.edge_type.contiguous()
+    q, (k, v) = _rows(query), _neighbor_rows(inputs.key, inputs.value)
+    formula = _formula(inputs)
     segments = _segments(indptr, N, E)
     extra_out = query.new_empty(segments.num_extra, H, C, dtype=torch.float32)
     extra_lse = query.new_empty(segments.num_extra, H, dtype=torch.float32)
@@ -125,13 +133,9 @@ def forward(inputs: AttentionInputs, want_weights: bool) -> tuple[Tensor, Tensor
     tile = _tile(H, C, None if indptr is None else E / N)
     grid = (_ceil_div(num_segments, tile.BN), _ceil_div(H, tile.BH))
     graph = (indptr, source, edge_type, segments.extra_ptr, segments.extra_row, N, num_segments, SEGMENT)
-    options = {
-        'K': source.shape[1] if indptr is None else 0, 'H': H, 'C': C, 'T': type_scale.shape[0],
-        'HAS_BIAS': edge_bias is not None, 'HAS_CLAMP': logit_clamp > 0, **tile._asdict(),
-    }  # fmt: skip
-    numbers = (scale, bias, bias_of_edges, 1 / temperature, logit_clamp)
+    options = {'K': source.shape[1] if indptr is None else 0, **_constants(inputs), **tile._asdict()}
     triton_kernels.forward[grid](
-        *graph, q[0], k[0], v[0], *numbers, out, lse, rest, extra_out, extra_lse, extra_rest,
+        *graph, q[0], k[0], v[0], *formula, out, lse, rest, extra_out, extra_lse, extra_rest,
         **options, **_strides(Q=q, K=k, V=v),
     )  # fmt: skip
     if segments.num_extra:
@@ -141,7 +145,7 @@ def forward(inputs: AttentionInputs, want_weights: bool) -> tuple[Tensor, Tensor
         )  # fmt: skip
     if want_weights:
         triton_kernels.edge_weights[grid](
-            *graph, q[0], k[0], *numbers, lse, rest, weights, **options, **_strides(Q=q, K=k)
+            *graph, q[0], k[0], *formula, lse, rest, weights, **options, **_strides(Q=q, K=k)
         )
     return out, lse, weights
 
@@ -151,36 +155,27 @@ def backward(
     out: Tensor,
     lse: Tensor,
     inputs: AttentionInputs,
-    transpose: OutNeighbors | None,
+    transpose: OutNeighbors,
     want_edge_grad: bool,
 ) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
     """Gradients of query, key, value, type_scale, type_bias and (flat, empty unless wanted) edge_bias.
 
-    The transpose is made here where it is None; with an edge bias it needs `edge_id`.
+    With an edge bias the transpose needs `edge_id`.
     """
-    query, key, value, type_scale, type_bias, edge_bias, indptr, source, edge_type = inputs[:9]
-    temperature, logit_clamp = inputs.temperature, inputs.logit_clamp
+    query, key, indptr = inputs.query, inputs.key, inputs.indptr
     N, H, C = query.shape
-    M, T, E = key.shape[0], type_scale.shape[0], source.numel()
-    grad_query, grad_key, grad_value = (
-        query.new_empty(N, H, C),
-        key.new_empty(M, H, C),
-        key.new_empty(M, H, C),
-    )
+    M, T, E = key.shape[0], inputs.type_scale.shape[0], inputs.source.numel()
+    grad_query = query.new_empty(N, H, C)
+    grad_key, grad_value = key.new_empty(M, H, C), key.new_empty(M, H, C)
     grad_edge = query.new_zeros(E * H if want_edge_grad else 0, dtype=torch.float32)
     if E == 0:
-        zero_tables = type_scale.new_zeros(T, H, C), type_bias.new_zeros(T, H)
+        zero_tables = inputs.type_scale.new_zeros(T, H, C), inputs.type_bias.new_zeros(T, H)
         return grad_query.zero_(), grad_key.zero_(), grad_value.zero_(), *zero_tables, grad_edge
-    if transpose is None:
-        transpose = make_transpose(indptr, source, edge_type, M, T, with_edge_id=edge_bias is not None)
-    source, edge_type = source.contiguous(), edge_type.contiguous()
-    (q, g), (k, v) = _neighbor_rows(query, grad), _neighbor_rows(key, value)
-    scale, bias = _scaled_tables(type_scale, type_bias, temperature)
-    bias_of_edges = None if edge_bias is None else edge_bias.float().contiguous()
-    numbers = (scale, bias, bias_of_edges, 1 / temperature, logit_clamp)
+    source, edge_type = inputs.source.contiguous(), inputs.edge_type.contiguous()
+    (q, g), (k, v) = _neighbor_rows(query, grad), _neighbor_rows(key, inputs.value)
+    formula = _formula(inputs)
     lse_delta = lse.new_empty(N, H, 2)
-    flags = {'H': H, 'C': C, 'T': T, 'HAS_BIAS': edge_bias is not None, 'HAS_CLAMP': logit_clamp > 0}
-    strides = _strides(Q=q, K=k, V=v, G=g)
+    options = {**_constants(inputs), **_strides(Q=q, K=k, V=v, G=g)}
 
     segments = _segments(indptr, N, E)
     num_segments = N + segments.num_extra
@@ -193,10 +188,10 @@ def backward(
     triton_backward.backward_rows[grid](
         indptr, source, edge_type, segments.extra_ptr, segments.extra_row, N, num_segments, SEGMENT,
         num_tiles,
-        q[0], k[0], v[0], g[0], *numbers, out, lse,
+        q[0], k[0], v[0], g[0], *formula, out, lse,
         lse_delta, grad_query, extra_query, grad_edge, share_scale, share_bias,
         K=source.shape[1] if indptr is None else 0, EDGE_GRAD=want_edge_grad,
-        **flags, **strides, **tile._asdict(),
+        **options, **tile._asdict(),
     )  # fmt: skip
     _merge_sums(segments, tile, grad_query, extra_query)
 
@@ -209,8 +204,8 @@ def backward(
     triton_backward.backward_columns[grid](
         transpose.indptr, transpose.target, transpose.edge_type, transpose.edge_id,
         out_segments.extra_ptr, out_segments.extra_row, M, num_segments, SEGMENT,
-        q[0], k[0], v[0], g[0], *numbers, lse_delta,
-        grad_key, grad_value, extra_key, extra_value, **flags, **strides, **tile._asdict(),
+        q[0], k[0], v[0], g[0], *formula, lse_delta,
+        grad_key, grad_value, extra_key, extra_value, **options, **tile._asdict(),
     )  # fmt: skip
     _merge_sums(out_segments, tile, grad_key, extra_key)
     _merge_sums(out_segments, tile, grad_value, extra_value)
@@ -218,7 +213,7 @@ def backward(
     # [head groups, T, BH, BC] -> [T, H, C]
     table_scale = share_scale.double().sum(0).transpose(0, 1).flatten(1, 2)[:, :H, :C]
     table_bias = share_bias.double().sum(0).transpose(0, 1).flatten(1, 2)[:, :H]
-    table_scale, table_bias = table_scale / (C**0.5 * temperature), table_bias / temperature
+    table_scale, table_bias = table_scale / (C**0.5 * inputs.temperature), table_bias / inputs.temperature
     return grad_query, grad_key, grad_value, table_scale.float(), table_bias.float(), grad_edge
 
 

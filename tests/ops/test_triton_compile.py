@@ -10,6 +10,7 @@ import torch
 from attention_cases import csr, problem, table
 
 from graphgps_ext.ops.inputs import AttentionInputs
+from graphgps_ext.ops.transpose import transpose
 
 pytest.importorskip('triton')
 pytestmark = pytest.mark.skipif(os.environ.get('TRITON_INTERPRET') == '1', reason='needs compiled kernels')
@@ -78,6 +79,7 @@ def test_every_kernel_compiles_for_a_gpu(
     inputs = (query, key, value, scale, bias, edge_bias[0] if with_bias else None, *arrays)
     inputs = AttentionInputs(*inputs, 1.0, case.logit_clamp)
     out, lse, _ = triton_impl.forward(inputs, True)
-    triton_impl.backward(out, out, lse, inputs, None, with_bias)
+    transposed = transpose(*arrays, 9, 3, with_edge_id=with_bias)
+    triton_impl.backward(out, out, lse, inputs, transposed, with_bias)
     merges = {'merge_outputs'} if kind == 'csr' else set()
     assert set(done) == set(names) - {'merge_outputs'} | merges
