@@ -51,7 +51,7 @@ def attention_graph(
     self_loops: bool = True,
     num_virtual_nodes: int = 0,
 ) -> AttentionGraph:
-    """Build the attention graph (METHOD section 1; Exphormer, arXiv 2303.06147, section 3).
+    """Build the attention graph (Exphormer, arXiv 2303.06147, section 3).
 
     Only the input edges are sorted, once; every other edge finds its place by offset arithmetic.
 
