@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import torch
 from numba import int64
@@ -14,9 +12,7 @@ CHUNK_EDGES = 2**18
 
 
 @kernel()
-def _count(
-    first: Any, last: Any, indptr: Any, source: Any, edge_type: Any, num_types: Any, counts: Any
-) -> None:  # fmt: skip
+def _count(first, last, indptr, source, edge_type, num_types, counts):
     for e in range(indptr[first], indptr[last]):
         j = int64(source[e])
         if j >= 0:
@@ -24,7 +20,7 @@ def _count(
 
 
 @kernel()
-def _starts(counts: Any, num_types: Any, indptr: Any) -> None:
+def _starts(counts, num_types, indptr):
     """Turn counts [chunks, M * T] into where each chunk writes its first edge of each source and type."""
     total = 0
     for key in range(counts.shape[1]):
@@ -38,10 +34,7 @@ def _starts(counts: Any, num_types: Any, indptr: Any) -> None:
 
 
 @kernel()
-def _place(
-    first: Any, last: Any, indptr: Any, source: Any, edge_type: Any, num_types: Any, starts: Any,
-    target: Any, out_type: Any, edge_id: Any,
-) -> None:  # fmt: skip
+def _place(first, last, indptr, source, edge_type, num_types, starts, target, out_type, edge_id):
     for i in range(first, last):
         for e in range(indptr[i], indptr[i + 1]):
             j = int64(source[e])

@@ -35,6 +35,10 @@ _LEAST_MASS = 2.0**-24  # share of a row's mass; if less is left, running sums h
 _BLOCK = 32  # rows looked up together
 STRIDE = 4  # edges of a row per entry of its guide
 
+# The arguments of `draw_rows`, as plain tuples: numba takes longer to find out the type of a named one.
+Edges = namedtuple('Edges', 'indptr source edge_type')
+Weights = namedtuple('Weights', 'values given prefix guide')  # no running sums: `prefix` has no entries
+Draw = namedtuple('Draw', 'nodes whole strategy repeat mixed_key')  # `whole`: all nodes, `nodes` is not read
 Scratch = namedtuple('Scratch', 'keys bits lower slots kept low high mass edges')
 
 
@@ -310,11 +314,11 @@ def _one_by_one(weights, prefix, edges, row, begin, end, size, scratch):
 
 
 @kernel(fastmath=False)
-def draw_rows(
-    indptr, source, edge_type, weights, use_weights, prefix, guide, nodes, whole, first, last,
-    strategy, repeat, mixed_key, neighbors, types, edge_id,
-):  # fmt: skip
+def draw_rows(first, last, edges, weights, draw, neighbors, types, edge_id):
     """Fills rows first..last of the three [N, K] outputs; returns the first row with a bad weight, or −1."""
+    indptr, source, edge_type = edges
+    weights, use_weights, prefix, guide = weights
+    nodes, whole, strategy, repeat, mixed_key = draw
     degree = neighbors.shape[1]
     scratch = _make_scratch(degree)
     slots, cumulative = scratch.slots, scratch.kept

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from graphgps_ext.graph import InNeighbors
 from graphgps_ext.ops.numba_threads import row_chunks, run_chunks
-from graphgps_ext.sampling.kernels import STRIDE, draw_rows, sum_rows
+from graphgps_ext.sampling.kernels import STRIDE, Draw, Edges, Weights, draw_rows, sum_rows
 from graphgps_ext.sampling.random import mix_int
 from graphgps_ext.sampling.strategies import STRATEGIES, bad_weight, check_weights
 
@@ -78,21 +78,25 @@ def draw_numba(
     prefix = guide = None
     if sums is not None and strategy == 'weighted':
         prefix, guide = sums.prefix, sums.guide
-    inputs = (
-        graph.indptr.numpy(),
-        graph.source.numpy(),
-        graph.edge_type.numpy(),
-        _array(weights, np.float32),
-        weights is not None,
-        _array(prefix, np.float64),
-        _array(guide, np.int32),
-        _array(nodes, np.int64),
-        nodes is None,
+    indptr = graph.indptr.numpy()
+    edges = Edges(indptr, graph.source.numpy(), graph.edge_type.numpy())
+    weighting = Weights(
+        values=_array(weights, np.float32),
+        given=weights is not None,
+        prefix=_array(prefix, np.float64),
+        guide=_array(guide, np.int32),
     )
-    options = (STRATEGIES.index(strategy), fill == 'repeat', np.uint64(mix_int(key)))
+    draw = Draw(
+        nodes=_array(nodes, np.int64),
+        whole=nodes is None,
+        strategy=STRATEGIES.index(strategy),
+        repeat=fill == 'repeat',
+        mixed_key=np.uint64(mix_int(key)),
+    )
+    arguments = (tuple(edges), tuple(weighting), tuple(draw))
     outputs = (source.numpy(), edge_type.numpy(), edge_id.numpy())
-    bounds = row_chunks(inputs[0] if nodes is None else degree * np.arange(num_rows + 1))
-    bad_row = _first_bad_row(lambda first, last: draw_rows(*inputs, first, last, *options, *outputs), bounds)
+    bounds = row_chunks(indptr if nodes is None else degree * np.arange(num_rows + 1))
+    bad_row = _first_bad_row(lambda first, last: draw_rows(first, last, *arguments, *outputs), bounds)
     if bad_row >= 0:
         raise bad_weight(bad_row if nodes is None else int(nodes[bad_row]))
     return source, edge_type, edge_id

@@ -10,7 +10,7 @@ from graphgps_ext.ops.numba_threads import kernel
 
 
 @kernel(fastmath=False)
-def _relabel(nodes, local_id, n_id, num_known, out):  # type: ignore[no-untyped-def]
+def _relabel(nodes, local_id, n_id, num_known, out):
     """Local ids of `nodes` in order of first appearance; returns how many nodes are known afterwards.
 
     local_id [num_nodes] holds local id + 1, 0 = not seen yet; n_id is its inverse. Both are extended.
