@@ -108,13 +108,12 @@ class InNeighbors(_OnDevice):
         Raises:
             ValueError: if shapes or dtypes do not fit, or an id is out of range.
         """
-        source, target, edge_type, num_nodes, num_sources = _edges(
+        _, target, source, edge_type, num_nodes, num_sources = _by_target(
             edge_index, num_nodes, edge_type, num_sources
         )
-        order = torch.argsort(target, stable=True)
         indptr = target.new_zeros(num_nodes + 1)
         indptr[1:] = target.bincount(minlength=num_nodes).cumsum(0)
-        return cls(indptr, source[order].to(index_dtype(num_sources)), edge_type[order], num_sources)
+        return cls(indptr, source, edge_type, num_sources)
 
     @property
     def num_nodes(self) -> int:
@@ -174,19 +173,15 @@ class NeighborTable(_OnDevice):
         num_sources: int | None = None,
     ) -> NeighborTable:
         """As :meth:`InNeighbors.from_edge_index`; K is the largest in-degree, `edge_id` counts in E."""
-        source, target, edge_type, num_nodes, num_sources = _edges(
+        order, target, source, edge_type, num_nodes, num_sources = _by_target(
             edge_index, num_nodes, edge_type, num_sources
         )
-        order = torch.argsort(target, stable=True)
         degree = target.bincount(minlength=num_nodes)
-        target = target[order]
-        slot = torch.arange(len(order), device=order.device) - (degree.cumsum(0) - degree)[target]
-        edge_id = target.new_full((num_nodes, int(degree.max()) if num_nodes else 0), -1)
-        edge_id[target, slot] = order
-        sources = edge_id.to(index_dtype(num_sources))
-        types = edge_type.new_zeros(edge_id.shape)
-        sources[target, slot], types[target, slot] = source[order].to(sources.dtype), edge_type[order]
-        return cls(sources, types, num_sources, edge_id)
+        shape = (num_nodes, int(degree.max()) if num_nodes else 0)
+        at = (target, torch.arange(len(order), device=order.device) - (degree.cumsum(0) - degree)[target])
+        sources = source.new_full(shape, -1).index_put(at, source)
+        types = edge_type.new_zeros(shape).index_put(at, edge_type)
+        return cls(sources, types, num_sources, order.new_full(shape, -1).index_put(at, order))
 
     @property
     def num_nodes(self) -> int:
@@ -241,10 +236,14 @@ def _check_edges(source: Tensor, edge_type: Tensor, shape: str) -> None:
         )
 
 
-def _edges(
+def _by_target(
     edge_index: Tensor, num_nodes: int | None, edge_type: Tensor | None, num_sources: int | None
-) -> tuple[Tensor, Tensor, Tensor, int, int]:
-    """The arguments of `from_edge_index`, checked and filled in: source, target, edge_type, N, M."""
+) -> tuple[Tensor, Tensor, Tensor, Tensor, int, int]:
+    """The arguments of `from_edge_index`, checked, filled in and in the order of the targets.
+
+    Returns:
+        That order, target, source (as graphs keep it) and edge_type of each edge, N, M.
+    """
     if edge_index.dim() != 2 or edge_index.shape[0] != 2 or edge_index.is_floating_point():
         raise ValueError(
             f'edge_index needs shape [2, E] and integers, got {tuple(edge_index.shape)} {edge_index.dtype}'
@@ -263,7 +262,9 @@ def _edges(
             f'edge_type needs shape {tuple(source.shape)} and integers, '
             f'got {tuple(edge_type.shape)} {edge_type.dtype}'
         )
-    return source, target, edge_type.to(torch.int8), num_nodes, num_sources
+    order = torch.argsort(target, stable=True)
+    source = source[order].to(index_dtype(num_sources))
+    return order, target[order], source, edge_type[order].to(torch.int8), num_nodes, num_sources
 
 
 class PerLayer(Generic[T]):

@@ -10,8 +10,7 @@ from yacs.config import CfgNode
 
 from graphgps_ext.benchmark.configs import Config
 from graphgps_ext.benchmark.splits import own_split, splits_of
-from graphgps_ext.config.tree import get
-from graphgps_ext.config.write import write_config
+from graphgps_ext.config.tree import get, write_config
 from graphgps_ext.errors import ConfigError, OtherResultsError
 from graphgps_ext.train.results import is_finished, write_json
 

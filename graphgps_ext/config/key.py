@@ -46,13 +46,10 @@ class Limits:
         if self.choices:
             return None if value in self.choices else f'{name} needs {self.allowed}, got {value!r}'
         low, high = self.low, self.high
-        too_low = low is not None and not (value > low if self.low_open else value >= low)
-        too_high = high is not None and not (value < high if self.high_open else value <= high)
-        if not (too_low or too_high):
-            return None
-        if self.low_open or self.high_open:
-            return f'{name} needs to lie {self.allowed}, got {value}'
-        return f'{name} needs {f"at least {low}" if too_low else f"at most {high}"}, got {value}'
+        above = low is None or (value > low if self.low_open else value >= low)
+        below = high is None or (value < high if self.high_open else value <= high)
+        needs = f'to lie {self.allowed}' if self.allowed.startswith('in ') else self.allowed
+        return None if above and below else f'{name} needs {needs}, got {value}'
 
 
 @dataclass(frozen=True)

@@ -54,12 +54,7 @@ class LocalBranch(nn.Module):
             return normalized_adjacency(edge_index, x)
         return (adjacency(edge_index, x) if self.kind == 'sage' else edge_index,)
 
-    def forward(
-        self,
-        x: Tensor,
-        neighbors: Graph,
-        edges: tuple[Tensor | None, ...] | None = None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, neighbors: Graph, edges: tuple[Tensor | None, ...] | None = None) -> Tensor:
         """[M, d] to [N, d], N = `neighbors.num_nodes` targets, which are the first rows of `x`.
 
         Args:

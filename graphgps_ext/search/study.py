@@ -19,8 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from torch_geometric.graphgym.config import cfg
 
 from graphgps_ext.config.load import load_config
-from graphgps_ext.config.tree import read_yaml
-from graphgps_ext.config.write import write_config
+from graphgps_ext.config.tree import read_yaml, write_config
 from graphgps_ext.errors import ConfigError, DataError, OtherResultsError
 from graphgps_ext.sampling import stream_key
 from graphgps_ext.search.space import Settings, read_space
