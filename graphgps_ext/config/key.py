@@ -36,9 +36,10 @@ class Limits:
         """In words, as 'one of ...', 'at least 1' or 'in [0, 1)'; '' = anything."""
         if self.choices:
             return f'one of {", ".join(self.choices)}'
-        if self.low is None or self.high is None:
-            low = '' if self.low is None else f'at least {self.low}'
-            return low if self.high is None else f'at most {self.high}'
+        if self.low is None:
+            return '' if self.high is None else f'at most {self.high}'
+        if self.high is None:
+            return f'at least {self.low}'
         return f'in {"(" if self.low_open else "["}{self.low}, {self.high}{")" if self.high_open else "]"}'
 
     def problem(self, name: str, value: Any) -> str | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -61,7 +60,7 @@ def fit(
     training.resume()
     batches.start(training.fabric)
     try:
-        with EpochRecord(Path(cfg.run_dir), training, batches) as record:
+        with EpochRecord(training, batches) as record:
             for epoch in range(training.epoch, cfg.optim.max_epoch):
                 training.epoch = epoch
                 if before_epoch is not None:

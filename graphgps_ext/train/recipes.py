@@ -88,8 +88,8 @@ def train_estimator(data: Data, *, after_evaluation: AfterEvaluation | None = No
         after_evaluation=after_evaluation,
     )
     dump_scores(training, batches.graph)
-    temperature = training.model.model.temperature
-    return report(training, record, data, kept_share=100.0, edges=num_edges(data), temperature=temperature)
+    extra = {'edges': num_edges(data), 'temperature': training.model.model.temperature}
+    return report(training, record, data, kept_share=100.0, **extra)
 
 
 def anneal(training: Training) -> None:

@@ -25,27 +25,26 @@ class EpochRecord:
     """Measures the epochs of a run and tells of them; a resumed run forgets those after its checkpoint.
 
     Args:
-        run_dir: folder of the run.
         training: the model in training.
         batches: of its epochs.
     """
 
-    def __init__(self, run_dir: Path, training: Training, batches: Batches) -> None:
-        self.run_dir = run_dir
+    def __init__(self, training: Training, batches: Batches) -> None:
+        self.run_dir = Path(cfg.run_dir)
         self.training = training
         self.batches = batches
         self.params = params_count(training.model.model)
         self.durations: list[float] = []
         self.writes = training.fabric.is_global_zero
         if self.writes:
-            drop_stats_from(run_dir, training.epoch)
-            self.board = Board(run_dir, flush_secs=30)
+            drop_stats_from(self.run_dir, training.epoch)
+            self.board = Board(self.run_dir, flush_secs=30)
             self.board.log_config(cfg, self.params)
         self.bar = tqdm(
             total=cfg.optim.max_epoch,
             initial=training.epoch,
             unit='epoch',
-            desc=f'{Path(cfg.out_dir).name}/{run_dir.name}',
+            desc=f'{Path(cfg.out_dir).name}/{self.run_dir.name}',
             disable=None if self.writes else True,  # None: only on a terminal
         )
 
