@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from graphgps_ext.benchmark.configs import Name, name_of_result
 from graphgps_ext.benchmark.execute import TIMING
-from graphgps_ext.benchmark.names import Name, name_of_result
 from graphgps_ext.benchmark.plan import RECORD
 from graphgps_ext.config.tree import flatten, read_yaml
 from graphgps_ext.errors import DataError, MissingFileError
