@@ -12,6 +12,7 @@ from yacs.config import CfgNode
 from graphgps_ext.benchmark.grid import Setting, label
 from graphgps_ext.config.load import load_config
 from graphgps_ext.config.shipped import like, shipped
+from graphgps_ext.config.tree import words
 from graphgps_ext.errors import ConfigError
 
 ESTIMATOR = 'estimator'
@@ -167,8 +168,7 @@ def read_configs(
 def _config(
     source: Path, overrides: Sequence[str], settings: tuple[Setting, ...], estimator: Config | None = None
 ) -> Config:
-    texts = [(s.key, s.value if isinstance(s.value, str) else repr(s.value)) for s in settings]
-    all_overrides = [*overrides, *(text for pair in texts for text in pair)]
+    all_overrides = [*overrides, *words({setting.key: setting.value for setting in settings})]
     name = name_of(source, resolve(source, overrides).dataset.name)
     if settings:
         name = Name(name.dataset, f'{name.model}-{label(settings)}')

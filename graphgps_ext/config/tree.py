@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -67,3 +67,8 @@ def put(tree: dict[str, Any], key: str, value: Any) -> None:
             tree[group] = type(tree)()
         tree = tree[group]
     tree[name] = value
+
+
+def words(settings: Mapping[str, Any]) -> list[str]:
+    """Keys and values as on a command line: key, value, key, value, ..."""
+    return [str(word) for pair in settings.items() for word in pair]
