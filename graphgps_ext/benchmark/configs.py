@@ -10,15 +10,27 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from graphgps_ext.benchmark.grid import Setting, label
-from graphgps_ext.benchmark.names import Name, name_of
 from graphgps_ext.config.load import load_config
 from graphgps_ext.config.shipped import like, shipped
+from graphgps_ext.config.tree import words
 from graphgps_ext.errors import ConfigError
 
+ESTIMATOR = 'estimator'
 SPACES = 'search'  # folder of search spaces, which are no configs
 SUFFIXES = ('.yaml', '.yml')
 # What both stages need to have in common: a grid over these makes an estimator for each value.
 SHARED_KEYS = ('dataset.', 'prep.', 'gt.layers')
+
+
+@dataclass(frozen=True)
+class Name:
+    """A config in tables, figures and TensorBoard; also its folder, `<data set>/<model>`."""
+
+    dataset: str
+    model: str
+
+    def __str__(self) -> str:
+        return f'{self.dataset}/{self.model}'
 
 
 @dataclass(frozen=True)
@@ -38,6 +50,43 @@ class Config:
     overrides: tuple[str, ...]
     cfg: CfgNode = field(compare=False, repr=False)
     estimator: Config | None = None
+
+
+def name_of(path: Path, dataset_name: str) -> Name:
+    """The name of a file `configs/<Model>/<dataset>-<Model>.yaml`, and what comes nearest for any other.
+
+    `actor-GCN.yaml` in any folder is model GCN on actor. The two stages stand in one folder, whose name is
+    that of the model: `Spexphormer/actor-spexphormer.yaml` is Spexphormer, and
+    `Spexphormer/actor-estimator.yaml` is Spexphormer-estimator.
+
+    Args:
+        path: the config file.
+        dataset_name: `dataset.name` of the config, for files without a data set in their name.
+    """
+    dataset, dash, tail = path.stem.rpartition('-')
+    folder = path.resolve().parent.name
+    whole_tail = f'-{folder}'
+    if path.stem.lower().endswith(whole_tail.lower()):  # a model's name may have dashes of its own
+        return Name(path.stem[: -len(whole_tail)], folder)
+    if not dash:
+        return Name(dataset_name.lower(), path.stem)
+    if tail == ESTIMATOR:
+        return Name(dataset, f'{folder}-{ESTIMATOR}')
+    if folder.lower().startswith(tail.lower()):  # SpexphormerPlus/actor-spexphormer.yaml
+        return Name(dataset, folder)
+    return Name(dataset, tail)
+
+
+def name_of_result(config_name: str, dataset_name: str) -> Name:
+    """The name of results that no benchmark made: `<out_dir>/<config name>/<run id>` of run/main.py.
+
+    Args:
+        config_name: name of the config file without its suffix.
+        dataset_name: `dataset.name` of the config.
+    """
+    tail = config_name.rpartition('-')[2]
+    folder = 'Spexphormer' if tail in (ESTIMATOR, 'spexphormer') else tail
+    return name_of(Path(folder) / f'{config_name}.yaml', dataset_name)
 
 
 def find_files(arguments: Sequence[str]) -> list[Path]:
@@ -119,8 +168,7 @@ def read_configs(
 def _config(
     source: Path, overrides: Sequence[str], settings: tuple[Setting, ...], estimator: Config | None = None
 ) -> Config:
-    texts = [(s.key, s.value if isinstance(s.value, str) else repr(s.value)) for s in settings]
-    all_overrides = [*overrides, *(text for pair in texts for text in pair)]
+    all_overrides = [*overrides, *words({setting.key: setting.value for setting in settings})]
     name = name_of(source, resolve(source, overrides).dataset.name)
     if settings:
         name = Name(name.dataset, f'{name.model}-{label(settings)}')

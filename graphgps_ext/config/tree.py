@@ -70,6 +70,11 @@ def put(tree: dict[str, Any], key: str, value: Any) -> None:
     tree[name] = value
 
 
+def words(settings: Mapping[str, Any]) -> list[str]:
+    """Keys and values as on a command line: key, value, key, value, ..."""
+    return [str(word) for pair in settings.items() for word in pair]
+
+
 class _Dumper(yaml.SafeDumper):
     """Lists in one line, groups in several."""
 

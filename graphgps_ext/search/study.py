@@ -19,7 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from torch_geometric.graphgym.config import cfg
 
 from graphgps_ext.config.load import load_config
-from graphgps_ext.config.tree import read_yaml, write_config
+from graphgps_ext.config.tree import read_yaml, words, write_config
 from graphgps_ext.errors import ConfigError, DataError, OtherResultsError
 from graphgps_ext.sampling import stream_key
 from graphgps_ext.search.space import Settings, read_space
@@ -36,11 +36,6 @@ HEARTBEAT = 30  # seconds; a trial of which nothing was heard for twice as long 
 def pairs(words: Sequence[str]) -> dict[str, str]:
     """Overrides of the command line as keys and texts."""
     return dict(zip(words[::2], words[1::2], strict=False))
-
-
-def words(settings: Settings) -> list[str]:
-    """Keys and values as on a command line."""
-    return [word for key, value in settings.items() for word in (key, str(value))]
 
 
 def pruning(trial: optuna.Trial, epochs: int) -> Callable[[int, float], None]:
