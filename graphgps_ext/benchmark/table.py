@@ -147,7 +147,8 @@ def latex(frame: pd.DataFrame, title: str) -> str:
         title: begins the captions.
     """
     note = NOTE.format(second='underlined', level=LEVEL)
-    note = note.translate(str.maketrans({'†': r'$^\dagger$', '±': r'$\pm$', '⁶': '$^6$', '<': '$<$'}))
+    signs: dict[str, str | int | None] = {'†': r'$^\dagger$', '±': r'$\pm$', '⁶': '$^6$', '<': '$<$'}
+    note = note.translate(str.maketrans(signs))
     parts = [r'% needs \usepackage{booktabs}']
     for heading, table in _tables(frame, LATEX, 'all data sets').items():
         caption = LATEX.text(f'{title}: {heading}.') + (f' {note}' if len(parts) == 1 else '')
