@@ -68,8 +68,9 @@ def _accuracy_against(
         axes.errorbar(x, row.mean, yerr=row.std, fmt='o', color=colors[row.model], capsize=3, markersize=6)
     axes.margins(0.1)
     _scale(axes, rows[column], percent=column == 'kept_share')
-    spread = '' if rows['runs'].max() == 1 else f', mean ± std of {_runs(rows["runs"])}'
-    _dress(axes, label, f'test {rows["metric"].iloc[0]}{spread}')
+    few, many = rows['runs'].min(), rows['runs'].max()
+    runs = run_count(many) if few == many else f'{few}–{many} runs'
+    _dress(axes, label, f'test {rows["metric"].iloc[0]}' + (f', mean ± std of {runs}' if many > 1 else ''))
     axes.set_title(rows['dataset'].iloc[0])
     _name_points(axes, rows.set_index('model')[[column, 'mean']].astype(float), colors)
     return figure
@@ -101,11 +102,6 @@ def _name_points(axes: Axes, points: pd.DataFrame, colors: dict[str, tuple[float
             color=colors[name],
             arrowprops={'arrowstyle': '-', 'color': colors[name], 'lw': 0.5, 'relpos': (0, 0.5)},
         )
-
-
-def _runs(counts: pd.Series) -> str:
-    low, high = counts.min(), counts.max()
-    return run_count(high) if low == high else f'{low}–{high} runs'
 
 
 def _scale(axes: Axes, values: pd.Series, percent: bool) -> None:
