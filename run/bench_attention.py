@@ -1,7 +1,6 @@
 """Speed and memory of the sparse attention operator, forward + backward, against what else computes it.
 
     python run/bench_attention.py                         the cases of this machine's device
-    python run/bench_attention.py --groups small          seconds on two cores
     python run/bench_attention.py --groups tiny --seconds 0.01    does the script work?
     python run/bench_attention.py --groups growth         edges x1, x10, x100; degree; width; heads
     python run/bench_attention.py --json attention.json   rows as JSON as well

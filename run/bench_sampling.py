@@ -1,7 +1,6 @@
 """Time of a new sample: K in-neighbours of every node, and the neighbourhood of a batch of seed nodes.
 
     python run/bench_sampling.py                        the cases of this machine's device
-    python run/bench_sampling.py --groups small         seconds on two cores
     python run/bench_sampling.py --groups tiny --seconds 0.01   does the script work?
     python run/bench_sampling.py --json sampling.json   rows as JSON as well
 
@@ -82,10 +81,6 @@ class WalkCase:
 GROUPS: dict[str, dict[str, list[DrawCase | WalkCase]]] = {
     'tiny': {
         device: [DrawCase(500, 20), DrawCase(50, 200, skewed=True), WalkCase(500, 20, (3, 2))]
-        for device in ('cpu', 'cuda')
-    },
-    'small': {
-        device: [DrawCase(50_000, 20), DrawCase(5_000, 200), WalkCase(100_000, 500, (10, 10))]
         for device in ('cpu', 'cuda')
     },
     'degrees': {

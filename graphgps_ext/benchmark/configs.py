@@ -102,7 +102,8 @@ def find_files(arguments: Sequence[str]) -> list[Path]:
         if path.is_dir():
             files = sorted(f for f in path.rglob('*') if f.suffix in SUFFIXES and f.parent.name != SPACES)
         else:
-            files = [path] if path.is_file() else _matching(argument)
+            matching = glob.glob(argument) or glob.glob(str(shipped(argument)))
+            files = [path] if path.is_file() else sorted(map(Path, matching))
         if not files:
             missing.append(f'  {argument}{": a folder without *.yaml" if path.is_dir() else like(argument)}')
         for file in files:
@@ -112,11 +113,6 @@ def find_files(arguments: Sequence[str]) -> list[Path]:
     if not found:
         raise ConfigError('a benchmark needs config files or folders of them, got none')
     return list(found.values())
-
-
-def _matching(pattern: str) -> list[Path]:
-    found = glob.glob(pattern) or glob.glob(str(shipped(pattern)))
-    return sorted(map(Path, found))
 
 
 def resolve(path: Path, overrides: Sequence[str]) -> CfgNode:
