@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from bench_harness import extra_mb, median_ms, parser_of_groups, print_table, write_json
+from bench_harness import extra_mb, median_ms, parser, print_table, write_json
 from torch import Tensor
 
 from graphgps_ext.graph import InNeighbors
@@ -220,7 +220,7 @@ def bench_walk(case: WalkCase, device: str, only: str, seconds: float) -> list[d
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures the groups asked for; raises if an implementation draws what it should not."""
-    args = parser_of_groups(__doc__, GROUPS, ('degrees', 'shapes', 'walks')).parse_args(argv)
+    args = parser(__doc__, GROUPS, ('degrees', 'shapes', 'walks')).parse_args(argv)
     print(f'{describe(torch.device(args.device))}\nmedian; slower: against the first row of the case\n')
     rows: list[dict[str, Any]] = []
     for group in args.groups:
