@@ -58,7 +58,7 @@ class Run:
 
     def settings(self, out: Path) -> dict[str, Any]:
         """The keys by which it differs from other runs of its config."""
-        found = {'out_dir': str(out / self.config.name.dataset), 'train.run_id': self.id}
+        found: dict[str, Any] = {'out_dir': str(out / self.config.name.dataset), 'train.run_id': self.id}
         found |= {'seed': self.seed, 'run_multiple_splits': []}
         if self.choose_split:
             found |= {'dataset.split_index': self.split, 'dataset.split_seed': self.split}
