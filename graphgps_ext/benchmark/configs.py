@@ -101,8 +101,10 @@ def find_files(arguments: Sequence[str]) -> list[Path]:
         path = next((p for p in (Path(argument), shipped(argument)) if p.exists()), Path(argument))
         if path.is_dir():
             files = sorted(f for f in path.rglob('*') if f.suffix in SUFFIXES and f.parent.name != SPACES)
+        elif path.is_file():
+            files = [path]
         else:
-            files = [path] if path.is_file() else _matching(argument)
+            files = sorted(map(Path, glob.glob(argument) or glob.glob(str(shipped(argument)))))
         if not files:
             missing.append(f'  {argument}{": a folder without *.yaml" if path.is_dir() else like(argument)}')
         for file in files:
@@ -112,11 +114,6 @@ def find_files(arguments: Sequence[str]) -> list[Path]:
     if not found:
         raise ConfigError('a benchmark needs config files or folders of them, got none')
     return list(found.values())
-
-
-def _matching(pattern: str) -> list[Path]:
-    found = glob.glob(pattern) or glob.glob(str(shipped(pattern)))
-    return sorted(map(Path, found))
 
 
 def resolve(path: Path, overrides: Sequence[str]) -> CfgNode:
@@ -143,11 +140,12 @@ def read_configs(
         ConfigError: listing what cannot be loaded, found, or kept apart.
     """
     needed = _estimator_files(files, overrides)
+    their_files = {path.resolve() for path in needed.values()}
     estimators: dict[tuple[Name, Path], Config] = {}
     configs: list[Config] = []
     problems: list[str] = []
     for file in files:
-        if file.resolve() in {path.resolve() for path in needed.values()}:
+        if file.resolve() in their_files:
             continue
         for settings in grid or [()]:
             try:
