@@ -101,9 +101,10 @@ def find_files(arguments: Sequence[str]) -> list[Path]:
         path = next((p for p in (Path(argument), shipped(argument)) if p.exists()), Path(argument))
         if path.is_dir():
             files = sorted(f for f in path.rglob('*') if f.suffix in SUFFIXES and f.parent.name != SPACES)
+        elif path.is_file():
+            files = [path]
         else:
-            matching = glob.glob(argument) or glob.glob(str(shipped(argument)))
-            files = [path] if path.is_file() else sorted(map(Path, matching))
+            files = sorted(map(Path, glob.glob(argument) or glob.glob(str(shipped(argument)))))
         if not files:
             missing.append(f'  {argument}{": a folder without *.yaml" if path.is_dir() else like(argument)}')
         for file in files:
@@ -139,11 +140,12 @@ def read_configs(
         ConfigError: listing what cannot be loaded, found, or kept apart.
     """
     needed = _estimator_files(files, overrides)
+    their_files = {path.resolve() for path in needed.values()}
     estimators: dict[tuple[Name, Path], Config] = {}
     configs: list[Config] = []
     problems: list[str] = []
     for file in files:
-        if file.resolve() in {path.resolve() for path in needed.values()}:
+        if file.resolve() in their_files:
             continue
         for settings in grid or [()]:
             try:

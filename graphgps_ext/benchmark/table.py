@@ -23,11 +23,11 @@ class Style:
     plus_minus: str
     missing: str
     percent: str
-    escape: Mapping[int, str] = field(default_factory=dict)  # of `str.maketrans`
+    escape: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, text: str) -> str:
-        """A name, with what the format would misread escaped."""
-        return text.translate(self.escape)
+        """A text, with what the format would misread escaped."""
+        return text.translate({ord(sign): escaped for sign, escaped in self.escape.items()})
 
 
 MARKDOWN = Style('**{}**', '*{}*', '{} †', ' ± ', '–', '%')
@@ -38,7 +38,10 @@ LATEX = Style(
     plus_minus=r' $\pm$ ',
     missing='--',
     percent=r'\%',
-    escape=str.maketrans({sign: rf'\{sign}' for sign in '_%&#'}),
+    escape={
+        **{sign: rf'\{sign}' for sign in '_%&#'},
+        **{'†': r'$^\dagger$', '±': r'$\pm$', '⁶': '$^6$', '<': '$<$'},
+    },
 )
 
 NOTE = (
@@ -147,11 +150,9 @@ def latex(frame: pd.DataFrame, title: str) -> str:
         title: begins the captions.
     """
     note = NOTE.format(second='underlined', level=LEVEL)
-    signs: dict[str, str | int | None] = {'†': r'$^\dagger$', '±': r'$\pm$', '⁶': '$^6$', '<': '$<$'}
-    note = note.translate(str.maketrans(signs))
     parts = [r'% needs \usepackage{booktabs}']
     for heading, table in _tables(frame, LATEX, 'all data sets').items():
-        caption = LATEX.text(f'{title}: {heading}.') + (f' {note}' if len(parts) == 1 else '')
+        caption = LATEX.text(f'{title}: {heading}.' + (f' {note}' if len(parts) == 1 else ''))
         columns = 'll' + 'r' * (len(table.columns) - 2)
         body = table.to_latex(index=False, escape=False, column_format=columns).strip()
         lines = [r'\begin{table}', r'\centering', rf'\caption{{{caption}}}', body, r'\end{table}']

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -81,7 +81,7 @@ class Space:
         return {name: value for name, value in found.items() if value is not None}
 
 
-def read_space(path: Path, known: Mapping[str, Any]) -> Space:
+def read_space(path: Path, known: Collection[str]) -> Space:
     """Reads a space file, a YAML mapping. An entry is one of
 
         gt.layers: [4, 8, 12]                                    choices
@@ -115,7 +115,7 @@ def read_space(path: Path, known: Mapping[str, Any]) -> Space:
     return Space(tuple(dimensions))
 
 
-def _dimension(name: str, content: Any, known: Mapping[str, Any]) -> Dimension:
+def _dimension(name: str, content: Any, known: Collection[str]) -> Dimension:
     keys = tuple(key.strip() for key in name.split(','))
     bundles = isinstance(content, list) and all(isinstance(choice, dict) for choice in content)
     if bundles:

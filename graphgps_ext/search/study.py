@@ -100,10 +100,9 @@ class Search:
         if self.folder == study:
             raise ConfigError(f'--study needs a file name that ends in .db, got {study}')
         base = self._base(given)
-        self.space = read_space(space, {**base, **{f'{OF_ESTIMATOR}{key}': 0 for key in base}})
-        if estimator is None and any(
-            k.startswith(OF_ESTIMATOR) for d in self.space.dimensions for k in d.keys
-        ):
+        self.space = read_space(space, {*base, *(f'{OF_ESTIMATOR}{key}' for key in base)})
+        keys = [key for dimension in self.space.dimensions for key in dimension.keys]
+        if estimator is None and any(key.startswith(OF_ESTIMATOR) for key in keys):
             raise ConfigError(f'{space} has keys of stage 1, which needs a config (--estimator)')
         self.study = self._open(base)
 
