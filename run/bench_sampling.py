@@ -30,9 +30,7 @@ from graphgps_ext.sampling import RowSums, SamplingPlan, layered_neighborhood, r
 from graphgps_ext.sampling.neighbors_torch import draw_torch
 from graphgps_ext.sampling.relabel import NumbaRelabeler, TorchRelabeler
 
-COLUMNS = (
-    'case', 'impl', 'nodes', 'edges', 'degree', 'K', 'ms', 'ns_per_edge', 'ns_per_row', 'extra_mb', 'slower'
-)  # fmt: skip
+COLUMNS = 'case impl nodes edges degree K ms ns_per_edge ns_per_row extra_mb slower'.split()
 CHECKED_NODES = 5000
 
 
