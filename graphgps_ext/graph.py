@@ -108,13 +108,30 @@ class InNeighbors(_OnDevice):
         Raises:
             ValueError: if shapes or dtypes do not fit, or an id is out of range.
         """
-        source, target, edge_type, num_nodes, num_sources = _edges(
-            edge_index, num_nodes, edge_type, num_sources
-        )
+        if edge_index.dim() != 2 or edge_index.shape[0] != 2 or edge_index.is_floating_point():
+            raise ValueError(
+                f'edge_index needs shape [2, E] and integers, '
+                f'got {tuple(edge_index.shape)} {edge_index.dtype}'
+            )
+        source, target = edge_index.long()
+        if num_nodes is None:
+            num_nodes = int(edge_index.max()) + 1 if edge_index.numel() else 0
+        num_sources = num_nodes if num_sources is None else num_sources
+        for name, ids, size in (('source', source, num_sources), ('target', target, num_nodes)):
+            low, high = (int(bound) for bound in ids.aminmax()) if ids.numel() else (0, -1)
+            if low < 0 or high >= size:
+                raise ValueError(f'a {name} needs to lie in [0, {size}), got {low if low < 0 else high}')
+        edge_type = torch.zeros_like(source) if edge_type is None else edge_type
+        if edge_type.shape != source.shape or edge_type.is_floating_point():
+            raise ValueError(
+                f'edge_type needs shape {tuple(source.shape)} and integers, '
+                f'got {tuple(edge_type.shape)} {edge_type.dtype}'
+            )
         order = torch.argsort(target, stable=True)
         indptr = target.new_zeros(num_nodes + 1)
         indptr[1:] = target.bincount(minlength=num_nodes).cumsum(0)
-        return cls(indptr, source[order].to(index_dtype(num_sources)), edge_type[order], num_sources)
+        source, edge_type = source[order].to(index_dtype(num_sources)), edge_type[order].to(torch.int8)
+        return cls(indptr, source, edge_type, num_sources)
 
     @property
     def num_nodes(self) -> int:
@@ -174,19 +191,14 @@ class NeighborTable(_OnDevice):
         num_sources: int | None = None,
     ) -> NeighborTable:
         """As :meth:`InNeighbors.from_edge_index`; K is the largest in-degree, `edge_id` counts in E."""
-        source, target, edge_type, num_nodes, num_sources = _edges(
-            edge_index, num_nodes, edge_type, num_sources
-        )
-        order = torch.argsort(target, stable=True)
-        degree = target.bincount(minlength=num_nodes)
-        target = target[order]
-        slot = torch.arange(len(order), device=order.device) - (degree.cumsum(0) - degree)[target]
-        edge_id = target.new_full((num_nodes, int(degree.max()) if num_nodes else 0), -1)
-        edge_id[target, slot] = order
-        sources = edge_id.to(index_dtype(num_sources))
-        types = edge_type.new_zeros(edge_id.shape)
-        sources[target, slot], types[target, slot] = source[order].to(sources.dtype), edge_type[order]
-        return cls(sources, types, num_sources, edge_id)
+        graph = InNeighbors.from_edge_index(edge_index, num_nodes, edge_type, num_sources)
+        target, degree = graph.target().long(), graph.degree()
+        at = (target, torch.arange(graph.num_edges, device=target.device) - graph.indptr[target])
+        order = torch.argsort(edge_index[1], stable=True)
+        shape = (graph.num_nodes, int(degree.max()) if graph.num_nodes else 0)
+        source = graph.source.new_full(shape, -1).index_put(at, graph.source)
+        types = graph.edge_type.new_zeros(shape).index_put(at, graph.edge_type)
+        return cls(source, types, graph.num_sources, order.new_full(shape, -1).index_put(at, order))
 
     @property
     def num_nodes(self) -> int:
@@ -239,31 +251,6 @@ def _check_edges(source: Tensor, edge_type: Tensor, shape: str) -> None:
             f'edge_type needs shape {tuple(source.shape)} and dtype int8, '
             f'got {tuple(edge_type.shape)} {edge_type.dtype}'
         )
-
-
-def _edges(
-    edge_index: Tensor, num_nodes: int | None, edge_type: Tensor | None, num_sources: int | None
-) -> tuple[Tensor, Tensor, Tensor, int, int]:
-    """The arguments of `from_edge_index`, checked and filled in: source, target, edge_type, N, M."""
-    if edge_index.dim() != 2 or edge_index.shape[0] != 2 or edge_index.is_floating_point():
-        raise ValueError(
-            f'edge_index needs shape [2, E] and integers, got {tuple(edge_index.shape)} {edge_index.dtype}'
-        )
-    source, target = edge_index.long()
-    if num_nodes is None:
-        num_nodes = int(edge_index.max()) + 1 if edge_index.numel() else 0
-    num_sources = num_nodes if num_sources is None else num_sources
-    for name, ids, size in (('source', source, num_sources), ('target', target, num_nodes)):
-        low, high = (int(bound) for bound in ids.aminmax()) if ids.numel() else (0, -1)
-        if low < 0 or high >= size:
-            raise ValueError(f'a {name} needs to lie in [0, {size}), got {low if low < 0 else high}')
-    edge_type = torch.zeros_like(source) if edge_type is None else edge_type
-    if edge_type.shape != source.shape or edge_type.is_floating_point():
-        raise ValueError(
-            f'edge_type needs shape {tuple(source.shape)} and integers, '
-            f'got {tuple(edge_type.shape)} {edge_type.dtype}'
-        )
-    return source, target, edge_type.to(torch.int8), num_nodes, num_sources
 
 
 class PerLayer(Generic[T]):

@@ -27,22 +27,23 @@ def versions() -> dict[str, str]:
 
 @functools.cache
 def git_revision() -> str | None:
-    """Revision of this code, `-dirty` if tracked files differ from it; None outside a repository.
+    """Revision of this code, `-dirty` if tracked files differ from it; None where it is in no repository.
 
     Asked for once per process: the code that is loaded stays what it is.
     """
-    try:
-        told = subprocess.run(
-            ['git', 'describe', '--always', '--dirty', '--exclude=*'],
-            cwd=Path(__file__).resolve().parent,
-            capture_output=True,
-            text=True,
-            timeout=10,
-            check=True,
+    file = Path(__file__).resolve()
+
+    def git(*arguments: str) -> str:
+        command = ['git', *arguments]
+        return subprocess.check_output(
+            command, cwd=file.parent, stderr=subprocess.DEVNULL, text=True, timeout=10
         )
+
+    try:
+        git('ls-files', '--error-unmatch', file.name)  # it may be installed within somebody's own repository
+        return git('describe', '--always', '--dirty', '--exclude=*').strip() or None
     except (OSError, subprocess.SubprocessError):
         return None
-    return told.stdout.strip() or None
 
 
 def device_name(device: torch.device) -> str:

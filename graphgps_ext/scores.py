@@ -174,13 +174,22 @@ def save(
     needed = 8 * graph.indptr.numel() + graph.num_edges * (
         graph.source.itemsize + 1 + 4 * manifest.num_layers
     )
+    indptr, source = graph.indptr.cpu().numpy(), graph.source.to(index_dtype(graph.num_sources))
     try:
         with new_folder(path) as folder:
-            source = graph.source.to(index_dtype(graph.num_sources))
-            write_array(folder / 'indptr.npy', graph.indptr.cpu().numpy())
+            write_array(folder / 'indptr.npy', indptr)
             write_array(folder / 'source.npy', source.cpu().numpy())
             write_array(folder / 'edge_type.npy', graph.edge_type.cpu().numpy())
-            _write_layers(folder, graph.indptr.cpu().numpy(), layers, manifest.num_layers, path)
+            count = 0
+            for layer in layers:
+                array = layer.detach().to('cpu', torch.float32).numpy()
+                _check_layer(array, indptr, f'layer {count} for {path}', sum_to_one=True)
+                write_array(folder / f'layer_{count}.npy', array)
+                count += 1
+            if count != manifest.num_layers:
+                raise ValueError(
+                    f'scores for {path} need {manifest.num_layers} layers, got {count} (key gt.layers)'
+                )
             write_bytes(folder / MANIFEST, json.dumps(asdict(manifest), indent=2).encode())
     except OSError as error:
         full = ' (the disk is full)' if error.errno in (errno.ENOSPC, errno.EDQUOT) else ''
@@ -266,19 +275,6 @@ def find(folder: str | Path, *, split_fingerprint: str, seed: int | None = None)
     else:
         wanted, key = f'split {split_fingerprint}', _KEYS['split']
     raise DataError(f'no attention scores in {folder} for {wanted} (key {key}); there are:{listing}')
-
-
-def _write_layers(
-    folder: Path, indptr: NDArray[np.int64], layers: Iterable[Tensor], num_layers: int, path: Path
-) -> None:
-    count = 0
-    for layer in layers:
-        array = layer.detach().to('cpu', torch.float32).numpy()
-        _check_layer(array, indptr, f'layer {count} for {path}', sum_to_one=True)
-        write_array(folder / f'layer_{count}.npy', array)
-        count += 1
-    if count != num_layers:
-        raise ValueError(f'scores for {path} need {num_layers} layers, got {count} (key gt.layers)')
 
 
 def _missing(path: Path) -> MissingFileError:

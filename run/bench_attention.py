@@ -1,7 +1,6 @@
 """Speed and memory of the sparse attention operator, forward + backward, against what else computes it.
 
     python run/bench_attention.py                         the cases of this machine's device
-    python run/bench_attention.py --groups small          seconds on two cores
     python run/bench_attention.py --groups tiny --seconds 0.01    does the script work?
     python run/bench_attention.py --groups growth         edges x1, x10, x100; degree; width; heads
     python run/bench_attention.py --json attention.json   rows as JSON as well
@@ -26,7 +25,7 @@ from typing import Any
 
 import torch
 from bench_attention_cases import GROUPS, AttentionCase, Problem, make_problem
-from bench_harness import copy_bandwidth, extra_mb, median_ms, parser_of_groups, print_table, write_json
+from bench_harness import copy_bandwidth, extra_mb, median_ms, parser, print_table, write_json
 from torch import Tensor
 from torch_geometric.nn import GATv2Conv, GCNConv
 from torch_geometric.utils import scatter, softmax
@@ -218,7 +217,7 @@ def measure(
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures the groups asked for; exits with a message if an implementation is wrong."""
-    args = parser_of_groups(__doc__, GROUPS, ('stage2', 'stage1')).parse_args(argv)
+    args = parser(__doc__, GROUPS, ('stage2', 'stage1')).parse_args(argv)
     torch.manual_seed(0)
     bandwidth = copy_bandwidth(args.device, args.seconds)
     print(f'{describe(torch.device(args.device))}; copy {bandwidth / 1e9:.0f} GB/s')

@@ -52,18 +52,11 @@ class Problem:
         return self._cast(torch.bfloat16, torch.float32)
 
     def _cast(self, rows: torch.dtype, tables: torch.dtype) -> Problem:
-        def leaf(x: Tensor, dtype: torch.dtype) -> Tensor:
-            return x.detach().to(dtype).requires_grad_()
-
-        return replace(
-            self,
-            query=leaf(self.query, rows),
-            key=leaf(self.key, rows),
-            value=leaf(self.value, rows),
-            type_scale=leaf(self.type_scale, tables),
-            type_bias=leaf(self.type_bias, tables),
-            grad=self.grad.to(rows),
+        dtypes = dict.fromkeys(('query', 'key', 'value'), rows) | dict.fromkeys(
+            ('type_scale', 'type_bias'), tables
         )
+        leaves = {x: getattr(self, x).detach().to(dtype).requires_grad_() for x, dtype in dtypes.items()}
+        return replace(self, **leaves, grad=self.grad.to(rows))
 
 
 def make_problem(case: AttentionCase, device: str) -> Problem:
@@ -84,18 +77,16 @@ def make_problem(case: AttentionCase, device: str) -> Problem:
         target = graph.target().long()
         place = (torch.arange(E, device=device) - indptr[target]) / degree[target]
         neighbors = with_transpose(replace(graph, edge_type=_types(place)))
-        source = source.long()
     else:
         K = int(case.degree)
         table = torch.randint(N, (N, K), device=device, generator=g, dtype=torch.int32)
         place = (torch.arange(K, device=device) / K).expand(N, K)
         neighbors = with_transpose(NeighborTable(table, _types(place), N), TYPES)
-        source = table.flatten().long()
-        target = torch.arange(N, device=device).repeat_interleave(K, output_size=N * K)
     shapes = ((N, H, C), (N, H, C), (N, H, C), (TYPES, H, C), (TYPES, H))
     leaves = [torch.randn(s, device=device, generator=g).requires_grad_() for s in shapes]
     grad = torch.randn(N, H, C, device=device, generator=g)
-    return Problem(*leaves, grad, neighbors, source, target)
+    edges = (ends.flatten().long() for ends in (neighbors.source, neighbors.target()))
+    return Problem(*leaves, grad, neighbors, *edges)
 
 
 def _types(place: Tensor) -> Tensor:
@@ -116,14 +107,9 @@ _TINY = [
     AttentionCase('table 200 x 5, 2 x 4', 200, 5, 2, 4),
     AttentionCase('graph 200 x 5, 1 x 4', 200, 5, 1, 4, True),
 ]
-_SMALL = [
-    AttentionCase('table 2,000 x 10, 4 x 16', 2000, 10, 4, 16),
-    AttentionCase('graph 1,000 x 50, 1 x 4', 1000, 50, 1, 4, skewed=True),
-]
 # Group -> device -> cases. stage2 and stage1 are those of the targets in docs/performance.md.
 GROUPS: dict[str, dict[str, list[AttentionCase]]] = {
     'tiny': {'cpu': _TINY, 'cuda': _TINY},
-    'small': {'cpu': _SMALL, 'cuda': _SMALL},
     'stage2': {
         'cpu': [AttentionCase('stage 2: 50,000 x 10, 4 x 16', 50_000, 10, 4, 16)],
         'cuda': [

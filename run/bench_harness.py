@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import argparse
 import ctypes
 import gc
 import json
 import subprocess
 import sys
 import timeit
+from argparse import ArgumentParser, RawDescriptionHelpFormatter
 from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path
 from typing import Any
@@ -24,18 +24,12 @@ RUN = Path(__file__).resolve().parent
 CONFIGS = RUN.parent / 'configs'
 
 
-def parser(doc: str | None) -> argparse.ArgumentParser:
-    """The options of every benchmark; `doc` is its docstring."""
-    made = argparse.ArgumentParser(description=doc, formatter_class=argparse.RawDescriptionHelpFormatter)
+def parser(doc: str | None, groups: Collection[str] = (), default: Sequence[str] = ()) -> ArgumentParser:
+    """The options of a benchmark: its docstring, its groups of cases, and those measured unless asked."""
+    made = ArgumentParser(description=doc, formatter_class=RawDescriptionHelpFormatter)
     made.add_argument('--json', metavar='FILE', help='write the rows here')
-    return made
-
-
-def parser_of_groups(
-    doc: str | None, groups: Collection[str], default: Sequence[str]
-) -> argparse.ArgumentParser:
-    """The options of a benchmark whose cases stand in groups; `default` are those measured unless asked."""
-    made = parser(doc)
+    if not groups:
+        return made
     device = 'cuda' if torch.cuda.is_available() else 'cpu'
     made.add_argument('--device', default=device, choices=('cuda', 'cpu'))
     made.add_argument('--groups', nargs='+', choices=sorted(groups), default=default, help='%(default)s')

@@ -24,9 +24,7 @@ from bench_harness import CONFIGS, RUN, parser, print_table, run_script, write_j
 from graphgps_ext.provenance import describe
 
 TASKS, FEATURES = 112, 8
-COLUMNS = (
-    'case', 'edges', 'epochs', 'seconds_per_epoch', 'waiting_share', 'peak_gpu_mb', 'peak_rss_mb', 'wall_s'
-)  # fmt: skip
+COLUMNS = 'case edges epochs seconds_per_epoch waiting_share peak_gpu_mb peak_rss_mb wall_s'.split()
 
 
 def write_graph(path: Path, nodes: int, edges: int) -> None:

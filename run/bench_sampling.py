@@ -1,7 +1,6 @@
 """Time of a new sample: K in-neighbours of every node, and the neighbourhood of a batch of seed nodes.
 
     python run/bench_sampling.py                        the cases of this machine's device
-    python run/bench_sampling.py --groups small         seconds on two cores
     python run/bench_sampling.py --groups tiny --seconds 0.01   does the script work?
     python run/bench_sampling.py --json sampling.json   rows as JSON as well
 
@@ -22,7 +21,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from bench_harness import extra_mb, median_ms, parser_of_groups, print_table, write_json
+from bench_harness import extra_mb, median_ms, parser, print_table, write_json
 from torch import Tensor
 
 from graphgps_ext.graph import InNeighbors
@@ -31,9 +30,7 @@ from graphgps_ext.sampling import RowSums, SamplingPlan, layered_neighborhood, r
 from graphgps_ext.sampling.neighbors_torch import draw_torch
 from graphgps_ext.sampling.relabel import NumbaRelabeler, TorchRelabeler
 
-COLUMNS = (
-    'case', 'impl', 'nodes', 'edges', 'degree', 'K', 'ms', 'ns_per_edge', 'ns_per_row', 'extra_mb', 'slower'
-)  # fmt: skip
+COLUMNS = 'case impl nodes edges degree K ms ns_per_edge ns_per_row extra_mb slower'.split()
 CHECKED_NODES = 5000
 
 
@@ -82,10 +79,6 @@ class WalkCase:
 GROUPS: dict[str, dict[str, list[DrawCase | WalkCase]]] = {
     'tiny': {
         device: [DrawCase(500, 20), DrawCase(50, 200, skewed=True), WalkCase(500, 20, (3, 2))]
-        for device in ('cpu', 'cuda')
-    },
-    'small': {
-        device: [DrawCase(50_000, 20), DrawCase(5_000, 200), WalkCase(100_000, 500, (10, 10))]
         for device in ('cpu', 'cuda')
     },
     'degrees': {
@@ -225,7 +218,7 @@ def bench_walk(case: WalkCase, device: str, only: str, seconds: float) -> list[d
 
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures the groups asked for; raises if an implementation draws what it should not."""
-    args = parser_of_groups(__doc__, GROUPS, ('degrees', 'shapes', 'walks')).parse_args(argv)
+    args = parser(__doc__, GROUPS, ('degrees', 'shapes', 'walks')).parse_args(argv)
     print(f'{describe(torch.device(args.device))}\nmedian; slower: against the first row of the case\n')
     rows: list[dict[str, Any]] = []
     for group in args.groups:

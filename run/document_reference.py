@@ -30,6 +30,7 @@ with warnings.catch_warnings():
 REPOSITORY = Path(__file__).resolve().parent.parent
 PAGE = REPOSITORY / 'docs' / 'reference.md'
 BEGIN, END = '<!-- reference: begin -->', '<!-- reference: end -->'
+NOTE = '<!-- Written by run/document_reference.py from docstrings, config keys and configs: edit those. -->'
 
 # What selects a name of each registry, in the order of the page.
 SELECTED_BY = {
@@ -42,36 +43,27 @@ SELECTED_BY = {
     'loader': 'every `dataset.format` below',
     'optimizer': '`optim.optimizer`',
     'scheduler': '`optim.scheduler`',
-    'loss': '`model.loss_fun`',
-    'metric': '`custom_metrics`',
-    'stage': '`gnn.stage_type`',
-    'pooling': '`model.graph_pooling`',
-    'act': '`gnn.act`',
 }
 NOT_SELECTED = {'spex_attention_scores': 'used by `model.type: spex_estimator`'}
 
 
-def registered_names() -> Iterator[tuple[str, str, Any]]:
+def registered_names() -> list[tuple[str, str, Any]]:
     """(registry, name, object) of all this package put into GraphGym's registries, config groups left out.
 
     Raises:
         ValueError: for a registry that `SELECTED_BY` does not know.
     """
-    found = {
-        attribute.removesuffix('_dict'): {
-            name: thing
-            for name, thing in content.items()
-            if getattr(thing, '__module__', '').split('.')[0] == 'graphgps_ext'
-        }
+    ours = [
+        (attribute.removesuffix('_dict'), name, thing)
         for attribute, content in vars(register).items()
         if attribute.endswith('_dict') and attribute != 'config_dict' and isinstance(content, dict)
-    }
-    unknown = [registry for registry, names in found.items() if names and registry not in SELECTED_BY]
-    if unknown:
+        for name, thing in content.items()
+        if getattr(thing, '__module__', '').split('.')[0] == 'graphgps_ext'
+    ]
+    if unknown := sorted({registry for registry, _, _ in ours} - SELECTED_BY.keys()):
         raise ValueError(f'SELECTED_BY needs an entry for each registry in use, got none for {unknown}')
-    for registry in SELECTED_BY:
-        for name, thing in sorted(found.get(registry, {}).items()):
-            yield registry, name, thing
+    order = list(SELECTED_BY)
+    return sorted(ours, key=lambda found: (order.index(found[0]), found[1]))
 
 
 def summary(thing: Any) -> str:
@@ -155,14 +147,11 @@ def with_reference(text: str) -> str:
     Raises:
         ValueError: if it does not have each marker once, in order.
     """
-    if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
+    before, begin, rest = text.partition(BEGIN)
+    _, end, after = rest.partition(END)
+    if not (begin and end) or any(marker in before + after for marker in (BEGIN, END)):
         raise ValueError(f'the page needs the lines {BEGIN} and {END} once each, in this order')
-    before, rest = text.split(BEGIN)
-    after = rest.split(END)[1]
-    note = (
-        '<!-- Written by run/document_reference.py from docstrings, config keys and configs: edit those. -->'
-    )
-    return f'{before}{BEGIN}\n{note}\n\n{reference()}\n\n{END}{after}'
+    return f'{before}{BEGIN}\n{NOTE}\n\n{reference()}\n\n{END}{after}'
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ import pandas as pd
 
 from graphgps_ext.benchmark.collect import KEY, read_csv
 from graphgps_ext.benchmark.compare import on_gpu, summarize
-from graphgps_ext.benchmark.table import MARKDOWN, made_with, markdown_table, number, result_cell
+from graphgps_ext.benchmark.table import MARKDOWN, made_with, markdown_table, numbers, result_cell
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TEXTS, NUMBERS = ('dataset', 'model', 'source', 'protocol', 'reason'), ('value', 'std')  # of published.csv
@@ -122,12 +122,12 @@ def dataset_table(frame: pd.DataFrame, published: pd.DataFrame) -> tuple[str, li
     rows[['mean', 'std', 'value', 'std_published']] *= 100
     rows['splits'] = rows['model'].map(frame.groupby('model')['split'].nunique())
     points = (rows['mean'] - rows['value']).round(2)
-    rows['difference'] = _numbers(points, '+.2f').str.replace('-', '−')
+    rows['difference'] = numbers(points, '+.2f', MARKDOWN).str.replace('-', '−')
     # Models whose numbers have one source and one protocol share a footnote, counted from 1.
     note, notes = pd.factorize((rows['source'] + '; ' + rows['protocol']).str.removesuffix('; '))
     rows['note'] = note + 1
     has_gpu_peak = rows['peak_gpu_mb'] > 0
-    peak = _numbers(rows['peak_gpu_mb'].where(has_gpu_peak, rows['peak_rss_mb']), ',.0f')
+    peak = numbers(rows['peak_gpu_mb'].where(has_gpu_peak, rows['peak_rss_mb']), ',.0f', MARKDOWN)
     kind = has_gpu_peak.map({True: 'GPU', False: 'RSS'})
     one_kind = kind.nunique() == 1
     columns = {
@@ -141,10 +141,10 @@ def dataset_table(frame: pd.DataFrame, published: pd.DataFrame) -> tuple[str, li
             f'{row.runs}' if row.splits == 1 else f'{row.runs} ({row.splits} splits)'
             for row in rows.itertuples()
         ],
-        'parameters': _numbers(rows['params'], ',.0f'),
-        'edges per layer': _numbers(rows['edges'], ',.0f'),
-        's/epoch': _numbers(rows['seconds_per_epoch'], '.2f'),
-        'training s': _numbers(rows['seconds_all'], '.0f'),
+        'parameters': numbers(rows['params'], ',.0f', MARKDOWN),
+        'edges per layer': numbers(rows['edges'], ',.0f', MARKDOWN),
+        's/epoch': numbers(rows['seconds_per_epoch'], '.2f', MARKDOWN),
+        'training s': numbers(rows['seconds_all'], '.0f', MARKDOWN),
         f'{kind[0] if one_kind else "peak"} MB': peak if one_kind else peak + ' ' + kind,
     }
     parts = [markdown_table(pd.DataFrame(columns)), _about(frame)]
@@ -157,10 +157,6 @@ def dataset_table(frame: pd.DataFrame, published: pd.DataFrame) -> tuple[str, li
     if len(notes):
         parts.append('\n'.join(f'{order}. {text}.' for order, text in enumerate(notes, 1)))
     return '\n\n'.join(parts), [*below['model'][below['reason'] == '']]
-
-
-def _numbers(column: pd.Series, form: str) -> pd.Series:
-    return column.map(lambda value: number(value, form, MARKDOWN))
 
 
 def _published(row: Any) -> str:

@@ -31,6 +31,9 @@ def test_revision_is_that_of_the_code_and_says_whether_it_was_changed(
     assert revision is not None and len(revision) >= 7 and head.startswith(revision)
     file.write_text('changed')
     assert revision_now() == f'{revision}-dirty'
+    (tmp_path / 'installed.py').write_text('')
+    monkeypatch.setattr(provenance, '__file__', str(tmp_path / 'installed.py'))
+    assert revision_now() is None  # of that repository nothing can be said
 
 
 def test_versions_are_those_of_what_computes() -> None:

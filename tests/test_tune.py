@@ -283,8 +283,9 @@ def test_stage_1_is_trained_once_for_each_graph(search: Callable[..., optuna.Stu
 
 
 def test_keys_of_stage_1_need_its_config(search: Callable[..., optuna.Study]) -> None:
-    with pytest.raises(ValueError, match=r'has keys of stage 1, which needs a config \(--estimator\)'):
-        search(1, space={'estimator.gt.dim_hidden': [4]})
+    for space in ({'estimator.gt.dim_hidden': [4]}, {'width': [{'estimator.gt.dim_hidden': 4}]}):
+        with pytest.raises(ValueError, match=r'has keys of stage 1, which needs a config \(--estimator\)'):
+            search(1, space=space)
 
 
 def test_jobs_are_processes_that_share_the_study(

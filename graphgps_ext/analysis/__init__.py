@@ -1,4 +1,10 @@
-"""What the attention scores say: measures as data frames, figures, and a report. Works on any score store."""
+"""What the attention scores say: measures as data frames, figures, and a report. Works on any score store.
+
+A measure takes the scores of any network, and these options:
+
+- `drop_types`: edges of these types are left out, the rest of a row is divided by its sum.
+- `block_edges`: about how many edges are worked on at a time, which bounds the memory.
+"""
 
 from graphgps_ext.analysis.compare import compare_widths
 from graphgps_ext.analysis.concentration import entropy, topk_coverage
@@ -14,7 +20,7 @@ from graphgps_ext.analysis.kept_mass import kept_mass, sampled_kept_mass, sugges
 from graphgps_ext.analysis.measure import Measures, measure
 from graphgps_ext.analysis.report import write_report
 from graphgps_ext.analysis.runs import Run, find_runs
-from graphgps_ext.analysis.spread import confidence_interval, over_runs
+from graphgps_ext.analysis.tables import confidence_interval, over_runs
 
 __all__ = [
     'Measures',

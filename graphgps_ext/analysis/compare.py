@@ -3,25 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
 from graphgps_ext.analysis.distances import BASELINES, network_distance
-from graphgps_ext.analysis.edge_types import edge_types
+from graphgps_ext.analysis.edge_types import edge_sets
 from graphgps_ext.analysis.runs import Run, networks
+from graphgps_ext.analysis.tables import named
 from graphgps_ext.errors import DataError
-from graphgps_ext.graph import EXPANDER
-
-ALL_EDGES, NO_EXPANDER_EDGES = 'all', 'without expander edges'
-
-
-def edge_sets(types: Sequence[int]) -> dict[str, tuple[int, ...]]:
-    """Which edges to look at, as types to drop: all, and all but expander edges if there are both."""
-    sets: dict[str, tuple[int, ...]] = {ALL_EDGES: ()}
-    if EXPANDER in types and len(types) > 1:
-        sets[NO_EXPANDER_EDGES] = (EXPANDER,)
-    return sets
+from graphgps_ext.scores import AttentionScores
 
 
 def compare_widths(
@@ -67,10 +57,10 @@ def compare_widths(
                 other = chosen[(i + 1) % len(chosen)]
                 counted = group is chosen and len(chosen) == 2 and i == 1  # the same pair once more
                 if other is not run and not counted:
-                    frames += _distances(run.network, run.width, run, other, block_edges)
+                    frames += _distances(run, other, block_edges)
         for baseline in BASELINES:
             for run in chosen:
-                frames += _distances(baseline, 0, None, run, block_edges)
+                frames += _distances(baseline, run, block_edges)
     return pd.concat(frames, ignore_index=True)
 
 
@@ -83,26 +73,19 @@ def _refuse_other_runs(group: list[Run], reference: list[Run]) -> None:
         )
 
 
-def _distances(
-    name: str, width: int, run: Run | None, reference: Run, block_edges: int | None
-) -> list[pd.DataFrame]:
+def _distances(run: Run | str, reference: Run, block_edges: int | None) -> list[pd.DataFrame]:
+    """Of a run, or a baseline, to a run of the reference: a table for each set of edges."""
     theirs = reference.load()
+    pair: tuple[AttentionScores, AttentionScores | str]
+    if isinstance(run, str):
+        pair, names = (theirs, run), {'network': run, 'width': 0, 'run': reference.name}
+    else:
+        pair = run.load(), theirs
+        names = {'network': f'width {run.width}', 'width': run.width, 'run': run.name}
     frames = []
-    for edges, drop_types in edge_sets(edge_types(theirs)).items():
-        options: Any = {'drop_types': drop_types, 'block_edges': block_edges}
-        if run is None:
-            frame = network_distance(theirs, name, seed=reference.manifest.seed, **options)
-        else:
-            frame = network_distance(run.load(), theirs, **options)
-        names = {
-            'expander': reference.expander,
-            'edges': edges,
-            'network': f'width {width}' if run else name,
-            'width': width,
-            'run': run.name if run else reference.name,
-            'reference_run': reference.name,
-        }
-        for place, (column, value) in enumerate(names.items()):
-            frame.insert(place, column, value)
-        frames.append(frame)
+    for edges, drop_types in edge_sets(theirs).items():
+        seed = reference.manifest.seed
+        frame = network_distance(*pair, seed=seed, drop_types=drop_types, block_edges=block_edges)
+        kind = {'expander': reference.expander, 'edges': edges}
+        frames.append(named(frame, **kind, **names, reference_run=reference.name))
     return frames

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from graphgps_ext.analysis.kernels import coverage_rows, entropy_rows
-from graphgps_ext.analysis.stream import RowBlock, node_values, over_nodes
+from graphgps_ext.analysis.stream import node_values, over_nodes
 from graphgps_ext.scores import AttentionScores
 
 SHARES = (0.05, 0.1, 0.2, 0.3, 0.5, 0.75)
@@ -21,6 +19,11 @@ _COVERED = 0.9  # of a node's mass: what counts as covered
 def largest_degree(scores: AttentionScores) -> int:
     """The largest number of in-edges of a node, at least 1."""
     return max(1, int(scores.graph.degree().max()) if scores.graph.num_nodes else 1)
+
+
+def powers_of_two(most: int) -> list[int]:
+    """1, 2, 4, ... up to the first that is not below `most`, which is at least 1."""
+    return [2**i for i in range((most - 1).bit_length() + 1)]
 
 
 def entropy(
@@ -34,39 +37,24 @@ def entropy(
     neighbours share the mass evenly, and the second counts small weights less; `relative_perplexity` e^H / d.
     Costs O(E) per layer.
 
-    Args:
-        scores: of any network.
-        drop_types: edges left out, the rest of a row divided by its sum.
-        block_edges: edges in memory at a time.
-
     Returns:
         A row per layer and measure: layer, measure, then over nodes: nodes, mean, std, q10, median, q90.
     """
-    options: Any = {'drop_types': drop_types, 'block_edges': block_edges}
     rows = []
     for layer, weights in enumerate(scores.layers):
-        values, degree = node_values(scores.graph, [weights], _entropy_of, (2,), **options)
-        some = degree > 0
-        found, squares, degrees = values[some, 0], values[some, 1], degree[some]
-        several = degrees > 1
+        values, degree = node_values(
+            scores.graph, [weights], entropy_rows, (2,), drop_types=drop_types, block_edges=block_edges
+        )
+        found, squares = values.T  # NaN where a node has no in-edges
         measures = {
             'entropy': found,
-            'relative_entropy': found[several] / np.log(degrees[several]),
+            'relative_entropy': found / np.log(np.where(degree > 1, degree, np.nan)),
             'perplexity': np.exp(found),
             'inverse_simpson': 1 / squares,
-            'relative_perplexity': np.exp(found) / degrees,
+            'relative_perplexity': np.exp(found) / degree,
         }
         rows += [{'layer': layer, 'measure': name, **over_nodes(m)} for name, m in measures.items()]
     return pd.DataFrame(rows)
-
-
-def _entropy_of(block: RowBlock) -> NDArray[np.float64]:
-    return block.per_row(entropy_rows, block.weights[0], width=(2,))
-
-
-def powers_of_two(most: int) -> list[int]:
-    """1, 2, 4, ... up to the first that is not below `most`."""
-    return [2**i for i in range(max(0, math.ceil(math.log2(most))) + 1)]
 
 
 def topk_coverage(
@@ -83,11 +71,8 @@ def topk_coverage(
     `covered_above` leave it out. Costs O(E log d) per layer.
 
     Args:
-        scores: of any network.
         counts: the k; default 1, 2, 4, 8, ... up to the largest degree.
         shares: of the degree, above 0 and up to 1.
-        drop_types: edges left out, the rest of a row divided by its sum.
-        block_edges: edges in memory at a time.
 
     Returns:
         A row per layer and k or share: layer, kind (`count` or `share`), k (the count or the share), then
@@ -103,24 +88,27 @@ def topk_coverage(
             f'counts need to be at least 1 and shares in (0, 1], got {counts} and {list(shares)}'
         )
     kinds = [('count', k) for k in counts] + [('share', share) for share in shares]
-    width, ks = (len(kinds),), (np.array(counts, np.int64), np.array(shares, float))
-
-    def covered(block: RowBlock) -> NDArray[np.float64]:
-        return block.per_row(coverage_rows, block.weights[0], *ks, width=width)
-
-    options: Any = {'drop_types': drop_types, 'block_edges': block_edges}
+    ks, width = (np.array(counts, np.int64), np.array(shares, float)), (len(kinds),)
     rows = []
     for layer, weights in enumerate(scores.layers):
-        mass, degree = node_values(scores.graph, [weights], covered, width, **options)
-        for i, (kind, k) in enumerate(kinds):
+        mass, degree = node_values(
+            scores.graph,
+            [weights],
+            coverage_rows,
+            width,
+            *ks,
+            drop_types=drop_types,
+            block_edges=block_edges,
+        )
+        for (kind, k), covered in zip(kinds, mass.T, strict=True):
             limit = k if kind == 'count' else np.maximum(np.ceil(np.round(k * degree, 9)), 1)
-            above = mass[degree > limit, i]
+            above = covered[degree > limit]
             rows.append(
                 {
                     'layer': layer,
                     'kind': kind,
                     'k': k,
-                    **over_nodes(mass[:, i]),
+                    **over_nodes(covered),
                     'nodes_above': above.size,
                     'mean_above': above.mean() if above.size else math.nan,
                     'covered_above': (above >= _COVERED).mean() if above.size else math.nan,

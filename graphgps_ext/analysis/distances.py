@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import partial
+from collections.abc import Sequence
 from itertools import combinations
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
-from graphgps_ext.analysis.kernels import distance_rows, exponential_weights, spearman_rows
-from graphgps_ext.analysis.stream import RowBlock, Weights, node_values, over_nodes
+from graphgps_ext.analysis.kernels import distance_rows, exponential_weights
+from graphgps_ext.analysis.stream import Weights, node_values, over_nodes
+from graphgps_ext.analysis.tables import named
 from graphgps_ext.errors import DataError
 from graphgps_ext.graph import InNeighbors
 from graphgps_ext.sampling.random import stream_key
@@ -32,11 +31,8 @@ def random_weights(*seed: int) -> Weights:
     Made of independent exponential numbers divided by their sum (equally: the soft-max of negated Gumbel
     noise). The number of an edge depends on the seed, such as (seed, layer), and on its position alone.
     """
-    return partial(_random_block, key=stream_key(*seed))
-
-
-def _random_block(start: int, stop: int, *, key: int) -> NDArray[np.float64]:
-    return exponential_weights(start, stop, key)
+    key = stream_key(*seed)
+    return lambda start, stop: exponential_weights(start, stop, key)
 
 
 def distances(
@@ -62,19 +58,16 @@ def distances(
         graph: the attention graph.
         p: weights [E] of one layer, or a baseline.
         q: the same of the other.
-        drop_types: edges left out, the rest of a row divided by its sum.
-        block_edges: edges in memory at a time.
 
     Returns:
         A row per measure: measure, then over nodes: nodes, mean, std, q10, median, q90.
     """
-
-    def measured(block: RowBlock) -> NDArray[np.float64]:
-        found = block.per_row(distance_rows, *block.weights, width=(3,))
-        return np.column_stack([found, block.per_row(spearman_rows, *block.weights)])
-
-    values, _ = node_values(graph, [p, q], measured, (4,), drop_types=drop_types, block_edges=block_edges)
-    return pd.DataFrame([{'measure': name, **over_nodes(values[:, i])} for i, name in enumerate(_MEASURES)])
+    values, _ = node_values(
+        graph, [p, q], distance_rows, (len(_MEASURES),), drop_types=drop_types, block_edges=block_edges
+    )
+    return pd.DataFrame(
+        [{'measure': name, **over_nodes(column)} for name, column in zip(_MEASURES, values.T, strict=True)]
+    )
 
 
 def network_distance(
@@ -91,8 +84,6 @@ def network_distance(
         scores: of one network.
         reference: of another on the same attention graph, or a baseline: `uniform` or `random`.
         seed: of the random baseline.
-        drop_types: see :func:`distances`.
-        block_edges: see :func:`distances`.
 
     Returns:
         The columns of :func:`distances` after `layer`.
@@ -100,23 +91,21 @@ def network_distance(
     Raises:
         ValueError: if the two have other edges or another number of layers.
     """
-    frames = []
-    for layer, (p, q) in enumerate(_pairs(scores, reference, seed)):
-        frame = distances(scores.graph, p, q, drop_types=drop_types, block_edges=block_edges)
-        frame.insert(0, 'layer', layer)
-        frames.append(frame)
+    frames = [
+        named(distances(scores.graph, p, q, drop_types=drop_types, block_edges=block_edges), layer=layer)
+        for layer, (p, q) in enumerate(zip(scores.layers, _others(scores, reference, seed), strict=True))
+    ]
     return pd.concat(frames, ignore_index=True)
 
 
-def _pairs(
-    scores: AttentionScores, reference: AttentionScores | str, seed: int
-) -> Iterator[tuple[Weights, Weights]]:
+def _others(scores: AttentionScores, reference: AttentionScores | str, seed: int) -> Sequence[Weights]:
+    """The weights of each layer that those of `scores` are compared with."""
+    num_layers = len(scores.layers)
     if isinstance(reference, str):
         if reference not in BASELINES:
             raise ValueError(f'a baseline is one of {", ".join(BASELINES)}, got {reference!r}')
-        for layer, p in enumerate(scores.layers):
-            yield p, uniform_weights() if reference == 'uniform' else random_weights(seed, layer)
-        return
+        uniform = reference == 'uniform'
+        return [uniform_weights() if uniform else random_weights(seed, layer) for layer in range(num_layers)]
     ours, theirs = scores.manifest, reference.manifest
     if ours.graph_fingerprint != theirs.graph_fingerprint:
         raise DataError(
@@ -125,23 +114,18 @@ def _pairs(
             f'other {theirs.num_edges} of {theirs.dataset}, expander degree {theirs.expander_degree}, seed '
             f'{theirs.expander_seed} (keys dataset.name, prep.exp, prep.exp_deg, prep.exp_seed)'
         )
-    if len(scores.layers) != len(reference.layers):
+    if num_layers != len(reference.layers):
         raise DataError(
-            f'two networks need the same number of layers to be compared, got {len(scores.layers)} and '
+            f'two networks need the same number of layers to be compared, got {num_layers} and '
             f'{len(reference.layers)} (key gt.layers)'
         )
-    yield from zip(scores.layers, reference.layers, strict=True)
+    return reference.layers
 
 
 def layer_agreement(
     scores: AttentionScores, *, drop_types: Sequence[int] = (), block_edges: int | None = None
 ) -> pd.DataFrame:
     """:func:`distances` between every two layers of a network.
-
-    Args:
-        scores: of a network of at least 2 layers.
-        drop_types: see :func:`distances`.
-        block_edges: see :func:`distances`.
 
     Returns:
         The columns of :func:`distances` after `layer` and `other_layer`.
@@ -156,7 +140,5 @@ def layer_agreement(
     frames = []
     for (layer, p), (other, q) in combinations(enumerate(scores.layers), 2):
         frame = distances(scores.graph, p, q, drop_types=drop_types, block_edges=block_edges)
-        frame.insert(0, 'layer', layer)
-        frame.insert(1, 'other_layer', other)
-        frames.append(frame)
+        frames.append(named(frame, layer=layer, other_layer=other))
     return pd.concat(frames, ignore_index=True)

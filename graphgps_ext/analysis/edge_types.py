@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import pandas as pd
-from numpy.typing import NDArray
 
 from graphgps_ext.analysis.kernels import type_rows
-from graphgps_ext.analysis.stream import BLOCK_EDGES, RowBlock, node_values, over_nodes
+from graphgps_ext.analysis.stream import BLOCK_EDGES, NUM_TYPES, node_values, over_nodes
 from graphgps_ext.graph import EXPANDER, FROM_VIRTUAL, GRAPH, SELF_LOOP, TO_VIRTUAL
 from graphgps_ext.scores import AttentionScores
 
@@ -21,6 +19,7 @@ TYPE_NAMES = {
     TO_VIRTUAL: 'node→virtual',
     FROM_VIRTUAL: 'virtual→node',
 }
+ALL_EDGES, NO_EXPANDER_EDGES = 'all', 'without expander edges'
 
 
 def edge_types(scores: AttentionScores) -> list[int]:
@@ -31,9 +30,11 @@ def edge_types(scores: AttentionScores) -> list[int]:
     return sorted(found)
 
 
-def type_name(edge_type: int) -> str:
-    """In words; types of somebody else's are numbered."""
-    return TYPE_NAMES.get(edge_type, f'type {edge_type}')
+def edge_sets(scores: AttentionScores) -> dict[str, tuple[int, ...]]:
+    """Which edges to look at, as types to drop: all, and all but expander edges if there are both."""
+    types = edge_types(scores)
+    apart = EXPANDER in types and len(types) > 1
+    return {ALL_EDGES: ()} | ({NO_EXPANDER_EDGES: (EXPANDER,)} if apart else {})
 
 
 def mass_by_edge_type(
@@ -44,29 +45,27 @@ def mass_by_edge_type(
     Beside it `edge_share`, the share of these edges among a node's in-edges, averaged over nodes: the mass
     they would get from uniform attention; and `ratio`, mean / edge_share. Costs O(E) per layer.
 
-    Args:
-        scores: of any network.
-        drop_types: edges left out, the rest of a row divided by its sum.
-        block_edges: edges in memory at a time.
-
     Returns:
-        A row per layer and type that occurs: layer, edge_type, name, then the mass over nodes: nodes, mean,
-        std, q10, median, q90; edge_share; ratio.
+        A row per layer and type that occurs: layer, edge_type, name (types of somebody else's are numbered),
+        then the mass over nodes: nodes, mean, std, q10, median, q90; edge_share; ratio.
     """
     present = [t for t in edge_types(scores) if t not in drop_types]
-    width = (2, len(present))
-
-    def by_type(block: RowBlock) -> NDArray[np.float64]:
-        of_all = (2, max(present, default=0) + 1)
-        return block.per_row(type_rows, block.edge_type, block.weights[0], width=of_all)[:, :, present]
-
-    options: Any = {'drop_types': drop_types, 'block_edges': block_edges}
-    rows = []
+    column = np.zeros(NUM_TYPES, np.int64)
+    column[present] = range(len(present))
+    rows: list[dict[str, object]] = []
     for layer, weights in enumerate(scores.layers):
-        values, _ = node_values(scores.graph, [weights], by_type, width, **options)
+        values, _ = node_values(
+            scores.graph,
+            [weights],
+            type_rows,
+            (2, len(present)),
+            column,
+            drop_types=drop_types,
+            block_edges=block_edges,
+        )
         for i, t in enumerate(present):
-            columns, uniform = over_nodes(values[:, 0, i]), over_nodes(values[:, 1, i])['mean']
-            ratio = columns['mean'] / uniform if uniform > 0 else float('nan')
-            names: dict[str, object] = {'layer': layer, 'edge_type': t, 'name': type_name(t)}
-            rows.append(names | columns | {'edge_share': uniform, 'ratio': ratio})
+            mass, share = over_nodes(values[:, 0, i]), over_nodes(values[:, 1, i])['mean']
+            ratio = mass['mean'] / share if share > 0 else float('nan')
+            names = {'layer': layer, 'edge_type': t, 'name': TYPE_NAMES.get(t, f'type {t}')}
+            rows.append({**names, **mass, 'edge_share': share, 'ratio': ratio})
     return pd.DataFrame(rows)

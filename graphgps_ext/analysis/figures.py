@@ -6,7 +6,6 @@ in grey print.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import matplotlib
@@ -16,10 +15,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from graphgps_ext.analysis.compare import ALL_EDGES
+from graphgps_ext.analysis.distances import BASELINES
+from graphgps_ext.analysis.edge_types import ALL_EDGES
 from graphgps_ext.analysis.measure import Measures
-from graphgps_ext.analysis.spread import over_runs
-from graphgps_ext.analysis.summarize import distance_panels, entropies, over_layers, select, shown_networks
+from graphgps_ext.analysis.tables import over_runs, select
 
 _COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#000000')
 _MARKERS = 'osD^vP*'
@@ -56,20 +55,22 @@ def _layer_axis(axes: Axes) -> None:
 @matplotlib.rc_context(_STYLE)
 def entropy_figure(measures: Measures) -> Figure:
     """Relative entropy and effective numbers of neighbours per layer; a line per network."""
-    networks = shown_networks(measures)
+    networks = measures.shown_networks()
+    means = over_runs(select(measures.entropy, edges=ALL_EDGES))
+    shown = means[means['network'].isin(networks)]
     figure, ((left, right),) = _panels(2, width=3.8)
     for i, network in enumerate(networks):
         aside = 0.04 * (i - (len(networks) - 1) / 2)  # so that intervals do not hide each other
-        rows = entropies(measures, 'relative_entropy', [network])
+        rows = select(shown, measure='relative_entropy', network=network)
         _line(left, rows['layer'] + aside, rows, i, network)
         for name, line in (('perplexity', '-'), ('inverse_simpson', ':')):
-            rows = entropies(measures, name, [network])
+            rows = select(shown, measure=name, network=network)
             _line(right, rows['layer'] + aside, rows, i, network, linestyle=line)
-    lowest = entropies(measures, 'relative_entropy', networks)['mean'].min()
+    lowest = select(shown, measure='relative_entropy')['mean'].min()
     left.set_ylim(max(0, 1.1 * lowest - 0.15), 1.02)
     left.set_title('entropy / log(degree), 1 = uniform')
     right.set_title('effective neighbours (···: inverse Simpson)')
-    right.set_ylim(0, 1.3 * max(entropies(measures, 'perplexity', networks)['mean']))
+    right.set_ylim(0, 1.3 * select(shown, measure='perplexity')['mean'].max())
     for axes in (left, right):
         _layer_axis(axes)
     figure.legend(*left.get_legend_handles_labels(), loc='outside lower center', ncols=len(networks))
@@ -79,7 +80,7 @@ def entropy_figure(measures: Measures) -> Figure:
 @matplotlib.rc_context(_STYLE)
 def layers_figure(measures: Measures) -> Figure:
     """Energy distance and rank correlation between layers; a column per network."""
-    networks = shown_networks(measures)
+    networks = measures.shown_networks()
     figure, panels = _panels(len(networks), 2, height=2.6)
     size = int(measures.runs['num_layers'].iloc[0])
     for row, (name, title) in enumerate((('energy', 'energy distance'), ('spearman', 'rank correlation'))):
@@ -125,9 +126,8 @@ def kept_figure(measures: Measures) -> Figure:
     """Attention mass kept by K sampled in-neighbours: rate equation (lines) and draws (crosses)."""
     label = 'K sampled in-neighbours'
     figure = _curves(measures, over_runs(measures.kept), 'degree', 'mass kept by sampling', label, marker='')
-    sampled = measures.sampled.assign(nodes=0)
-    drawn = over_runs(sampled[['network', 'layer', 'degree', 'run', 'nodes', 'mean']])
-    for axes, network in zip(figure.axes, shown_networks(measures), strict=True):
+    drawn = measures.sampled.groupby(['network', 'layer', 'degree'], as_index=False)['mean'].mean()
+    for axes, network in zip(figure.axes, measures.shown_networks(), strict=True):
         for layer, points in select(drawn, network=network).groupby('layer'):
             axes.plot(points['degree'], points['mean'], 'x', color=_COLORS[layer % 7], markersize=4)
     return figure
@@ -137,7 +137,7 @@ def _curves(
     measures: Measures, rows: pd.DataFrame, x: str, title: str, label: str, **options: object
 ) -> Figure:
     """A panel per network, a line per layer, over powers of two."""
-    networks = shown_networks(measures)
+    networks = measures.shown_networks()
     figure, panels = _panels(len(networks))
     for axes, network in zip(panels[0], networks, strict=True):
         for layer, line in select(rows, network=network).groupby('layer'):
@@ -152,7 +152,7 @@ def _curves(
 @matplotlib.rc_context(_STYLE)
 def edge_types_figure(measures: Measures) -> Figure:
     """Attention mass by edge type per layer, beside the share of these edges; a panel per network."""
-    networks = shown_networks(measures)
+    networks = measures.shown_networks()
     figure, panels = _panels(len(networks))
     mass, share = over_runs(measures.edge_types), over_runs(measures.edge_types, 'edge_share')
     types = list(dict.fromkeys(mass.sort_values('edge_type', kind='stable')['name']))  # one colour each
@@ -183,10 +183,10 @@ def distances_figure(measures: Measures) -> Figure:
 
     With a single width: distance between its seeds and to the baselines, layer by layer.
     """
-    panels = distance_panels(measures)
+    panels = measures.distance_panels()
     figure, axes = _panels(len(panels), 2)
     several = measures.runs['width'].nunique() > 1
-    draw: Callable[[Axes, pd.DataFrame], None] = _by_width if several else _by_layer
+    draw = _by_width if several else _by_layer
     for column, (title, rows) in enumerate(panels.items()):
         for row, (name, words) in enumerate(
             (('energy', 'energy distance'), ('total_variation', 'total variation'))
@@ -201,10 +201,13 @@ def distances_figure(measures: Measures) -> Figure:
 
 
 def _by_width(axes: Axes, rows: pd.DataFrame) -> None:
-    table = over_layers(rows)
+    names = ['network', 'width', 'measure', 'run']
+    per_run = rows.groupby(names, sort=False, as_index=False)['mean'].mean()
+    per_run.insert(len(names), 'nodes', 0)
+    table = over_runs(per_run)
     trained = table[table['width'] > 0].sort_values('width')
     _line(axes, trained['width'], trained, 0, 'trained network')
-    for i, name in enumerate(('uniform', 'random'), 1):
+    for i, name in enumerate(BASELINES, 1):
         for baseline in select(table, network=name).itertuples():
             axes.axhline(baseline.mean, color=_COLORS[i], linestyle=('--', ':')[i - 1], label=name)
             axes.axhspan(baseline.low, baseline.high, color=_COLORS[i], alpha=0.15, linewidth=0)
@@ -215,6 +218,6 @@ def _by_width(axes: Axes, rows: pd.DataFrame) -> None:
 
 def _by_layer(axes: Axes, rows: pd.DataFrame) -> None:
     for i, (network, line) in enumerate(over_runs(rows).groupby('network', sort=False)):
-        label = network if network in ('uniform', 'random') else 'another seed'
+        label = network if network in BASELINES else 'another seed'
         _line(axes, line['layer'], line, i, str(label))
     _layer_axis(axes)

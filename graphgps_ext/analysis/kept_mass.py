@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from bisect import bisect_left
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
@@ -32,7 +33,6 @@ def kept_mass(
     passes of exponentials over the edges of a row per K (Newton's method): O(E) per layer and K.
 
     Args:
-        scores: of any network.
         degrees: the K, from 1 up; default 1, 2, 4, ... up to the largest degree, at most 256.
         block_edges: edges in memory at a time.
 
@@ -43,13 +43,11 @@ def kept_mass(
         ValueError: if a K is below 1.
     """
     ks = _degrees(scores, degrees)
-    return pd.DataFrame(
-        [
-            {'layer': layer, 'degree': k, **summary}
-            for layer in range(len(scores.layers))
-            for k, summary in zip(ks, _kept(scores, layer, ks, block_edges), strict=True)
-        ]
-    )
+    rows = []
+    for layer in range(len(scores.layers)):
+        kept = _kept(scores, layer, ks, block_edges)
+        rows += [{'layer': layer, 'degree': k, **summary} for k, summary in zip(ks, kept, strict=True)]
+    return pd.DataFrame(rows)
 
 
 def _degrees(scores: AttentionScores, degrees: Sequence[int] | None) -> list[int]:
@@ -64,14 +62,9 @@ def _kept(
     scores: AttentionScores, layer: int, degrees: list[int], block_edges: int | None
 ) -> list[dict[str, float]]:
     """Summary over nodes of what each K keeps."""
-    ks, width = np.array(degrees, np.int64), (len(degrees),)
-    values, _ = node_values(
-        scores.graph,
-        [scores.layers[layer]],
-        lambda block: block.per_row(kept_rows, block.weights[0], ks, width=width),
-        width,
-        block_edges=block_edges,
-    )
+    width, ks = (len(degrees),), np.array(degrees, np.int64)
+    vectors = [scores.layers[layer]]
+    values, _ = node_values(scores.graph, vectors, kept_rows, width, ks, block_edges=block_edges)
     return [over_nodes(column) for column in values.T]
 
 
@@ -86,7 +79,6 @@ def sampled_kept_mass(
     """The same measured with the sampler of stage 2: mean over nodes and `draws` independent draws.
 
     Args:
-        scores: of any network.
         degrees: see :func:`kept_mass`.
         draws: number of draws, at least 2, for an error.
         seed: of the draws.
@@ -114,13 +106,13 @@ def _sampled(
 ) -> tuple[float, float]:
     """Mean over nodes with in-edges of the mass kept, and its standard error over draws."""
     weights, totals, num_nodes = scores.layers[layer], np.zeros(draws), 0
-    for nodes in _node_blocks(scores, degree, block_edges or BLOCK_EDGES):
-        start, stop = (int(scores.graph.indptr[i]) for i in (nodes[0], nodes[-1] + 1))
-        counts = scores.graph.indptr[nodes[0] : nodes[-1] + 2].diff()
-        row = torch.arange(nodes.numel()).repeat_interleave(counts, output_size=stop - start)
-        mass = torch.zeros(nodes.numel(), dtype=torch.float64).index_add_(
-            0, row, weights[start:stop].double()
-        )
+    indptr = scores.graph.indptr
+    slots = indptr.numpy() + degree * np.arange(indptr.numel())  # a block holds edges and slots of the table
+    for first, last in row_ranges(slots, block_edges or BLOCK_EDGES):
+        nodes = torch.arange(first, last)
+        row = (nodes - first).repeat_interleave(indptr[first : last + 1].diff())
+        edges = weights[indptr[first] : indptr[last]].double()
+        mass = torch.zeros(last - first, dtype=torch.float64).index_add_(0, row, edges)
         num_nodes += int((mass > 0).sum())
         for draw in range(draws):
             key = stream_key(seed, draw, layer, degree)
@@ -137,12 +129,6 @@ def _sampled(
     return float(means.mean()), float(means.std(ddof=1) / math.sqrt(draws))
 
 
-def _node_blocks(scores: AttentionScores, degree: int, block_edges: int) -> Iterator[torch.Tensor]:
-    """Consecutive nodes with about `block_edges` in-edges and slots of the table."""
-    offsets = scores.graph.indptr.numpy() + degree * np.arange(scores.graph.num_nodes + 1)
-    return (torch.arange(*rows) for rows in row_ranges(offsets, block_edges))
-
-
 def suggest_degrees(
     scores: AttentionScores,
     share: float,
@@ -157,11 +143,9 @@ def suggest_degrees(
     it up or down until K keeps the share and K − 1 does not.
 
     Args:
-        scores: of any network.
         share: of the attention mass, averaged over nodes; in (0, 1).
         draws: draws per K.
         seed: of the draws.
-        block_edges: edges in memory at a time.
 
     Returns:
         A row per layer: layer, degree (K), sampled (the mass that draws keep), error (its standard error),
@@ -172,27 +156,23 @@ def suggest_degrees(
     """
     if not 0 < share < 1:
         raise ValueError(f'the share of attention mass to keep needs to lie between 0 and 1, got {share}')
+    wanted, most = share - ROUNDING, largest_degree(scores)  # the largest degree keeps everything
     rows = []
     for layer in range(len(scores.layers)):
-        low, high = 0, largest_degree(scores)  # `high` keeps everything
-        while high - low > 1:
-            middle = (low + high) // 2
-            if _kept(scores, layer, [middle], block_edges)[0]['mean'] >= share - ROUNDING:
-                high = middle
-            else:
-                low = middle
-        by_rate = high
+
+        def expect(k: int, layer: int = layer) -> float:
+            return _kept(scores, layer, [k], block_edges)[0]['mean']
 
         def sample(k: int, layer: int = layer) -> tuple[float, float]:
             return _sampled(scores, layer, k, draws, seed, block_edges)
 
+        by_rate = 1 + bisect_left(range(1, most), wanted, key=expect)
         k, (mean, error) = by_rate, sample(by_rate)
-        while mean < share - ROUNDING and k < largest_degree(scores):
+        while mean < wanted and k < most:
             k += 1
             mean, error = sample(k)
-        while k > 1 and (below := sample(k - 1))[0] >= share - ROUNDING:
+        while k > 1 and (below := sample(k - 1))[0] >= wanted:
             k, (mean, error) = k - 1, below
-        predicted = _kept(scores, layer, [k], block_edges)[0]['mean']
         row = {'layer': layer, 'degree': k, 'sampled': mean, 'error': error}
-        rows.append({**row, 'rate_equation': predicted, 'rate_degree': by_rate})
+        rows.append({**row, 'rate_equation': expect(k), 'rate_degree': by_rate})
     return pd.DataFrame(rows)

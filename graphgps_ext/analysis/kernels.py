@@ -1,8 +1,9 @@
 """Compiled loops over rows (numba). Private: the functions that call them check the input.
 
-All take a block of rows in CSR form, `indptr` [n + 1] from 0, with weights that sum to one in each row, and
-fill the rows `first:last` of `out`; NaN where a measure is not defined. Sums are in float64 and in the order
-of the row, so that a result depends on neither the number of threads nor the size of a block.
+The measures take a block of rows in CSR form, `indptr` [n + 1] from 0 and the type of each edge, with weights
+that sum to one in each row, and fill the rows `first:last` of `out`; NaN where a measure is not defined. Sums
+are in float64 and in the order of the row, so that a result depends on neither the number of threads nor the
+size of a block.
 """
 
 from __future__ import annotations
@@ -50,7 +51,7 @@ def normalize_rows(indptr, edge_type, keep, weights):
 
 
 @kernel(fastmath=False)
-def entropy_rows(indptr, weights, first, last, out):
+def entropy_rows(indptr, edge_type, weights, first, last, out):
     """out [n, 2]: Shannon entropy in nats, and Σ p²."""
     for row in range(first, last):
         out[row, :] = np.nan
@@ -65,7 +66,7 @@ def entropy_rows(indptr, weights, first, last, out):
 
 
 @kernel(fastmath=False)
-def coverage_rows(indptr, weights, counts, shares, first, last, out):
+def coverage_rows(indptr, edge_type, weights, counts, shares, first, last, out):
     """out [n, k + s]: mass of the `counts` largest weights, then of the ceil(share · degree) largest."""
     for row in range(first, last):
         out[row, :] = np.nan
@@ -82,8 +83,38 @@ def coverage_rows(indptr, weights, counts, shares, first, last, out):
 
 
 @kernel(fastmath=False)
-def distance_rows(indptr, p, q, first, last, out):
-    """out [n, 3]: energy distance of the two sets of values, Σ (p − q)², total variation."""
+def _ranks(values):
+    """Ranks from 1 up; equal values share the mean of their ranks."""
+    order = np.argsort(values)
+    ranks = np.empty(values.size, np.float64)
+    i = 0
+    while i < values.size:
+        j = i + 1
+        while j < values.size and values[order[j]] == values[order[i]]:
+            j += 1
+        for k in range(i, j):
+            ranks[order[k]] = (i + j + 1) / 2.0
+        i = j
+    return ranks
+
+
+@kernel(fastmath=False)
+def _rank_correlation(p, q):
+    """Pearson correlation of the ranks; NaN where there are fewer than 2 different values."""
+    a, b = _ranks(p), _ranks(q)
+    middle = (p.size + 1) / 2.0
+    ab = aa = bb = 0.0
+    for i in range(a.size):
+        x, y = a[i] - middle, b[i] - middle
+        ab += x * y
+        aa += x * x
+        bb += y * y
+    return ab / math.sqrt(aa * bb) if aa > 0.0 and bb > 0.0 else np.nan
+
+
+@kernel(fastmath=False)
+def distance_rows(indptr, edge_type, p, q, first, last, out):
+    """out [n, 4]: energy distance of the sets of values, Σ (p − q)², total variation, rank correlation."""
     for row in range(first, last):
         out[row, :] = np.nan
         start, degree = indptr[row], indptr[row + 1] - indptr[row]
@@ -108,57 +139,22 @@ def distance_rows(indptr, p, q, first, last, out):
             while j < degree and b[j] == value:
                 j += 1
         out[row, 0], out[row, 1], out[row, 2] = math.sqrt(2.0 * integral), squares, absolute / 2.0
+        out[row, 3] = _rank_correlation(p[start : start + degree], q[start : start + degree])
 
 
 @kernel(fastmath=False)
-def _ranks(values):
-    """Ranks from 1 up; equal values share the mean of their ranks."""
-    order = np.argsort(values)
-    ranks = np.empty(values.size, np.float64)
-    i = 0
-    while i < values.size:
-        j = i + 1
-        while j < values.size and values[order[j]] == values[order[i]]:
-            j += 1
-        for k in range(i, j):
-            ranks[order[k]] = (i + j + 1) / 2.0
-        i = j
-    return ranks
-
-
-@kernel(fastmath=False)
-def spearman_rows(indptr, p, q, first, last, out):
-    """out [n]: Pearson correlation of the ranks; NaN where a row has fewer than 2 different values."""
-    for row in range(first, last):
-        out[row] = np.nan
-        start, stop = indptr[row], indptr[row + 1]
-        if stop - start < 2:
-            continue
-        a, b = _ranks(p[start:stop]), _ranks(q[start:stop])
-        middle = (stop - start + 1) / 2.0
-        ab = aa = bb = 0.0
-        for i in range(a.size):
-            x, y = a[i] - middle, b[i] - middle
-            ab += x * y
-            aa += x * x
-            bb += y * y
-        if aa > 0.0 and bb > 0.0:
-            out[row] = ab / math.sqrt(aa * bb)
-
-
-@kernel(fastmath=False)
-def type_rows(indptr, edge_type, weights, first, last, out):
-    """out [n, 2, T]: mass, and share of the in-edges, of each edge type."""
+def type_rows(indptr, edge_type, weights, column, first, last, out):
+    """out [n, 2, T]: mass, and share of the in-edges, of the edge types; type t in column[t]."""
     for row in range(first, last):
         degree = indptr[row + 1] - indptr[row]
         out[row] = np.nan if degree == 0 else 0.0
         for edge in range(indptr[row], indptr[row + 1]):
-            out[row, 0, edge_type[edge]] += weights[edge]
-            out[row, 1, edge_type[edge]] += 1.0 / degree
+            out[row, 0, column[edge_type[edge]]] += weights[edge]
+            out[row, 1, column[edge_type[edge]]] += 1.0 / degree
 
 
 @kernel(fastmath=False)
-def kept_rows(indptr, weights, degrees, first, last, out):
+def kept_rows(indptr, edge_type, weights, degrees, first, last, out):
     """out [n, k]: Σ p (1 − e^(−p t)) at the t that solves Σ (1 − e^(−p t)) = K, for ascending K = `degrees`.
 
     The left side is concave in t, so Newton's method from below never oversteps; each K starts at the last t.

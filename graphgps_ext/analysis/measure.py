@@ -7,12 +7,16 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from graphgps_ext.analysis.compare import compare_widths, edge_sets
+from graphgps_ext.analysis.compare import compare_widths
 from graphgps_ext.analysis.concentration import entropy, topk_coverage
 from graphgps_ext.analysis.distances import layer_agreement
-from graphgps_ext.analysis.edge_types import edge_types, mass_by_edge_type
+from graphgps_ext.analysis.edge_types import ALL_EDGES, edge_sets, mass_by_edge_type
 from graphgps_ext.analysis.kept_mass import kept_mass, sampled_kept_mass
 from graphgps_ext.analysis.runs import Run
+from graphgps_ext.analysis.tables import named
+
+# What the table of runs tells of a manifest.
+_ABOUT = 'dataset split num_nodes num_edges num_layers epoch temperature metric metric_value'.split()
 
 
 @dataclass(frozen=True)
@@ -39,10 +43,22 @@ class Measures:
     sampled: pd.DataFrame
     distances: pd.DataFrame
 
-    @property
-    def networks(self) -> list[str]:
-        """Names of the networks, in order."""
-        return list(dict.fromkeys(self.runs['network']))
+    def shown_networks(self) -> list[str]:
+        """The networks drawn where all would be too many: narrowest and widest, with and without expander."""
+        shown: list[str] = []
+        for _, group in self.runs.groupby('expander', sort=False):
+            by_width = group.sort_values('width', kind='stable')['network'].tolist()
+            shown += dict.fromkeys([by_width[0], by_width[-1]])
+        return shown
+
+    def distance_panels(self) -> dict[str, pd.DataFrame]:
+        """The distances apart by how the networks were trained and which edges are looked at, in words."""
+        panels = {}
+        for (expander, edges), rows in self.distances.groupby(['expander', 'edges'], sort=False):
+            title = 'trained with expander' if expander else 'trained without expander'
+            title += '' if edges == ALL_EDGES else ', its edges left out'
+            panels[title] = rows.drop(columns=['expander', 'edges'])
+        return panels
 
 
 def measure(
@@ -66,39 +82,30 @@ def measure(
     tables: dict[str, list[pd.DataFrame]] = {}
     for run in runs:
         progress(f'{run.network}, run {run.name}')
+        names = {'network': run.network, 'width': run.width, 'expander': run.expander, 'run': run.name}
         for name, frame in _of_run(run, block_edges).items():
-            for place, (column, value) in enumerate(_names(run).items()):
-                frame.insert(place, column, value)
-            tables.setdefault(name, []).append(frame)
+            tables.setdefault(name, []).append(named(frame, **names))
     progress('distances between networks')
     tables['distances'] = [compare_widths(runs, reference=reference, block_edges=block_edges)]
-    tables.setdefault('layers', [pd.DataFrame()])
-    listing = pd.DataFrame([_names(run) | _about(run) for run in runs])
-    return Measures(runs=listing, **{k: pd.concat(v, ignore_index=True) for k, v in tables.items()})
+    return Measures(**{name: pd.concat(frames, ignore_index=True) for name, frames in tables.items()})
 
 
 def _of_run(run: Run, block_edges: int | None) -> dict[str, pd.DataFrame]:
+    about = {name: getattr(run.manifest, name) for name in _ABOUT}
     scores = run.load()
-    tables: dict[str, pd.DataFrame] = {}
-    for name, function in (('entropy', entropy), ('coverage', topk_coverage)):
-        frames = []
-        for edges, drop_types in edge_sets(edge_types(scores)).items():
-            frames.append(function(scores, drop_types=drop_types, block_edges=block_edges))  # type: ignore[operator]
-            frames[-1].insert(0, 'edges', edges)
-        tables[name] = pd.concat(frames, ignore_index=True)
-    if len(scores.layers) > 1:
-        tables['layers'] = layer_agreement(scores, block_edges=block_edges)
-    tables['edge_types'] = mass_by_edge_type(scores, block_edges=block_edges)
-    tables['kept'] = kept_mass(scores, block_edges=block_edges)
-    tables['sampled'] = sampled_kept_mass(scores, block_edges=block_edges)
-    return tables
-
-
-def _names(run: Run) -> dict[str, object]:
-    return {'network': run.network, 'width': run.width, 'expander': run.expander, 'run': run.name}
-
-
-def _about(run: Run) -> dict[str, object]:
-    fields = ('dataset', 'split', 'num_nodes', 'num_edges', 'num_layers', 'epoch', 'temperature', 'metric')
-    about = {name: getattr(run.manifest, name) for name in fields}
-    return about | {'metric_value': run.manifest.metric_value, 'path': str(run.path)}
+    entropies, coverages = [], []
+    for edges, drop_types in edge_sets(scores).items():
+        found = entropy(scores, drop_types=drop_types, block_edges=block_edges)
+        entropies.append(named(found, edges=edges))
+        found = topk_coverage(scores, drop_types=drop_types, block_edges=block_edges)
+        coverages.append(named(found, edges=edges))
+    several = len(scores.layers) > 1
+    return {
+        'runs': pd.DataFrame([about | {'path': str(run.path)}]),
+        'entropy': pd.concat(entropies),
+        'coverage': pd.concat(coverages),
+        'layers': layer_agreement(scores, block_edges=block_edges) if several else pd.DataFrame(),
+        'edge_types': mass_by_edge_type(scores, block_edges=block_edges),
+        'kept': kept_mass(scores, block_edges=block_edges),
+        'sampled': sampled_kept_mass(scores, block_edges=block_edges),
+    }

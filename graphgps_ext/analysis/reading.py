@@ -7,27 +7,27 @@ zero. With a single run there is no interval, and the sign alone is reported.
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 
 import pandas as pd
 
-from graphgps_ext.analysis.compare import ALL_EDGES
 from graphgps_ext.analysis.distances import BASELINES
+from graphgps_ext.analysis.edge_types import ALL_EDGES
 from graphgps_ext.analysis.kept_mass import ROUNDING
 from graphgps_ext.analysis.measure import Measures
-from graphgps_ext.analysis.spread import confidence_interval
-from graphgps_ext.analysis.summarize import distance_panels, select, shown_networks
+from graphgps_ext.analysis.tables import confidence_interval, select
 
 _UNIFORM = 0.95  # of log(degree): from here on attention is called almost uniform
 _KEPT = 0.8
+_ALIKE = 'not told apart from'
 _DISTANCES = {'energy': 'energy distance', 'total_variation': 'total variation'}
 
 
-def interval_text(mean: float, low: float, high: float, digits: int = 3) -> str:
+def interval_text(mean: float, low: float, high: float) -> str:
     """`mean [low, high]`; the mean alone where there is no interval."""
     if math.isnan(mean):
         return '–'
-    text = f'{mean:.{digits}f}'
-    return text if math.isnan(low) else f'{text} [{low:.{digits}f}, {high:.{digits}f}]'
+    return f'{mean:.3f}' if math.isnan(low) else f'{mean:.3f} [{low:.3f}, {high:.3f}]'
 
 
 def is_below(first: pd.Series, second: pd.Series) -> bool | None:
@@ -43,6 +43,18 @@ def is_below(first: pd.Series, second: pd.Series) -> bool | None:
     return True if high < 0 else False if low > 0 else None
 
 
+def _relation(first: pd.Series, second: pd.Series, below: str, above: str) -> str:
+    return {True: below, False: above, None: _ALIKE}[is_below(first, second)]
+
+
+def _by_relation(pairs: Mapping[str, tuple[pd.Series, pd.Series]], *words: str) -> dict[str, list[str]]:
+    """The names of pairs, grouped by the relation of the two in the words for below and above."""
+    groups: dict[str, list[str]] = {word: [] for word in (*words, _ALIKE)}
+    for name, (first, second) in pairs.items():
+        groups[_relation(first, second, *words)].append(name)
+    return {word: names for word, names in groups.items() if names}
+
+
 def _text(values: pd.Series) -> str:
     return interval_text(*confidence_interval(values.tolist()))
 
@@ -55,25 +67,15 @@ def _per_run(rows: pd.DataFrame, value: str = 'mean', run: str = 'run') -> pd.Se
 def read_entropy(measures: Measures) -> list[str]:
     """How uniform each layer is, and whether the deeper ones are sharper than the first."""
     lines = []
-    for network in shown_networks(measures):
+    for network in measures.shown_networks():
         rows = select(measures.entropy, network=network, measure='relative_entropy', edges=ALL_EDGES)
         layers = {int(layer): _per_run(values) for layer, values in rows.groupby('layer')}
         text = ', '.join(f'{_text(values)} in layer {layer}' for layer, values in layers.items())
-        flat = [str(layer) for layer, values in layers.items() if values.mean() >= _UNIFORM]
-        says = [
-            f'almost uniform (≥ {_UNIFORM:g}) in layer {", ".join(flat)}'
-            if flat
-            else 'almost uniform nowhere'
-        ]
-        compared = {layer: is_below(values, layers[0]) for layer, values in layers.items() if layer}
-        for words, verdict in (
-            ('sharper than', True),
-            ('more uniform than', False),
-            ('not told apart from', None),
-        ):
-            names = [str(layer) for layer, found in compared.items() if found is verdict]
-            if names:
-                says.append(f'layer {", ".join(names)} {words} layer 0')
+        flat = ', '.join(str(layer) for layer, values in layers.items() if values.mean() >= _UNIFORM)
+        says = [f'almost uniform (≥ {_UNIFORM:g}) in layer {flat}' if flat else 'almost uniform nowhere']
+        pairs = {str(layer): (values, layers[0]) for layer, values in layers.items() if layer}
+        for words, names in _by_relation(pairs, 'sharper than', 'more uniform than').items():
+            says.append(f'layer {", ".join(names)} {words} layer 0')
         lines.append(f'{network}: entropy relative to log(degree) is {text}: {"; ".join(says)}.')
     return lines
 
@@ -83,7 +85,7 @@ def read_layers(measures: Measures) -> list[str]:
     if measures.layers.empty:
         return ['The scores have one layer: there is nothing to compare it with.']
     lines = []
-    for network in shown_networks(measures):
+    for network in measures.shown_networks():
         text = []
         for name, words in (*_DISTANCES.items(), ('spearman', 'rank correlation')):
             rows = select(measures.layers, network=network, measure=name)
@@ -91,7 +93,7 @@ def read_layers(measures: Measures) -> list[str]:
             if rest.empty:
                 text.append(f'{words} {_text(first)}')
                 continue
-            verdict = {True: 'below', False: 'above', None: 'not told apart from'}[is_below(first, rest)]
+            verdict = _relation(first, rest, 'below', 'above')
             text.append(f'{words} {_text(first)}, {verdict} the {_text(rest)} of the others among themselves')
         lines.append(f'{network}, layer 0 against the other layers: {"; ".join(text)}.')
     return lines
@@ -104,7 +106,7 @@ def read_coverage(measures: Measures, k: int = 4) -> list[str]:
     if rows.empty:
         return [f'No node has more than {k} in-neighbours.']
     lines = []
-    for network in shown_networks(measures):
+    for network in measures.shown_networks():
         here = select(rows, network=network)
         mean, covered = _per_run(here, 'mean_above'), _per_run(here, 'covered_above')
         lines.append(
@@ -118,13 +120,11 @@ def read_coverage(measures: Measures, k: int = 4) -> list[str]:
 def read_edge_types(measures: Measures) -> list[str]:
     """Which edge types get more than their share of the edges."""
     lines = []
-    for network in shown_networks(measures):
+    for network in measures.shown_networks():
         text = []
         for name, rows in select(measures.edge_types, network=network).groupby('name', sort=False):
             mass, share = _per_run(rows), _per_run(rows, 'edge_share')
-            words = {True: 'less than', False: 'more than', None: 'not told apart from'}[
-                is_below(mass, share)
-            ]
+            words = _relation(mass, share, 'less than', 'more than')
             text.append(f'{name} {_text(mass)}, {words} their share of the edges, {share.mean():.3f}')
         lines.append(f'{network}, attention mass averaged over layers: {"; ".join(text)}.')
     return lines
@@ -135,7 +135,7 @@ def read_kept(measures: Measures) -> list[str]:
     keys = ['network', 'run', 'layer', 'degree']
     both = measures.kept.merge(measures.sampled, on=keys, suffixes=('', '_drawn'))
     lines = []
-    for network in shown_networks(measures):
+    for network in measures.shown_networks():
         rows = select(both, network=network)
         least = []
         for layer, line in rows.groupby('layer'):
@@ -153,7 +153,7 @@ def read_kept(measures: Measures) -> list[str]:
 def read_distances(measures: Measures) -> list[str]:
     """Whether networks are closer to the reference than the baselines are."""
     lines = []
-    for title, rows in distance_panels(measures).items():
+    for title, rows in measures.distance_panels().items():
         for name, words in _DISTANCES.items():
             table = {
                 str(network): _per_run(values, run='reference_run')
@@ -162,22 +162,12 @@ def read_distances(measures: Measures) -> list[str]:
             baselines = {baseline: table.pop(baseline) for baseline in BASELINES}
             text = ', '.join(f'{baseline} {_text(values)}' for baseline, values in baselines.items())
             head = f'{title.capitalize()}, {words} averaged over layers'
-            if not table:
-                lines.append(f'{head}: {text}.')
-                continue
             said: dict[str, list[str]] = {}
             for network, values in table.items():
-                said.setdefault(_verdict(values, baselines), []).append(f'{network} {_text(values)}')
-            found = '; '.join(f'{verdict}: {", ".join(names)}' for verdict, names in said.items())
-            lines.append(f'{head}: {text}; {found}.')
+                pairs = {baseline: (values, far) for baseline, far in baselines.items()}
+                groups = _by_relation(pairs, 'closer than', 'further than').items()
+                verdict = ', '.join(f'{relation} {" and ".join(names)}' for relation, names in groups)
+                said.setdefault(verdict, []).append(f'{network} {_text(values)}')
+            found = [f'{verdict}: {", ".join(names)}' for verdict, names in said.items()]
+            lines.append(f'{head}: {"; ".join([text, *found])}.')
     return lines
-
-
-def _verdict(values: pd.Series, baselines: dict[str, pd.Series]) -> str:
-    sides = {baseline: is_below(values, far) for baseline, far in baselines.items()}
-    said = []
-    for words, verdict in (('closer than', True), ('further than', False), ('not told apart from', None)):
-        names = [baseline for baseline, side in sides.items() if side is verdict]
-        if names:
-            said.append(f'{words} {" and ".join(names)}')
-    return ', '.join(said)

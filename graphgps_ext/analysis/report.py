@@ -14,10 +14,9 @@ from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
 from graphgps_ext.analysis import figures, reading
-from graphgps_ext.analysis.compare import ALL_EDGES
+from graphgps_ext.analysis.edge_types import ALL_EDGES
 from graphgps_ext.analysis.measure import Measures
-from graphgps_ext.analysis.spread import over_runs
-from graphgps_ext.analysis.summarize import select
+from graphgps_ext.analysis.tables import over_runs, select
 from graphgps_ext.errors import OtherResultsError
 from graphgps_ext.files import new_folder
 
@@ -43,41 +42,47 @@ class _Part:
     show: Callable[[Measures], pd.DataFrame]
 
 
+def _wide(frame: pd.DataFrame, names: list[str], across: str, value: str = 'mean') -> pd.DataFrame:
+    """Text cells `mean [low, high]` over runs, one column per value of `across`."""
+    rows = over_runs(frame, value)
+    rows['cell'] = [reading.interval_text(row.mean, row.low, row.high) for row in rows.itertuples()]
+    wide = rows.pivot_table(index=names, columns=across, values='cell', aggfunc='first', sort=False)
+    return wide.reindex(columns=rows[across].unique()).fillna('–').reset_index()
+
+
 def _entropy_table(measures: Measures) -> pd.DataFrame:
-    return _wide(over_runs(measures.entropy), ['network', 'edges', 'layer'], 'measure')
+    return _wide(measures.entropy, ['network', 'edges', 'layer'], 'measure')
 
 
 def _layers_table(measures: Measures) -> pd.DataFrame:
-    return _wide(over_runs(measures.layers), ['network', 'layer', 'other_layer'], 'measure')
+    return _wide(measures.layers, ['network', 'layer', 'other_layer'], 'measure')
 
 
 def _coverage_table(measures: Measures) -> pd.DataFrame:
     rows = select(measures.coverage, edges=ALL_EDGES)
-    rows = rows[(rows['nodes_above'] >= 0.01 * rows['nodes'])]
-    rows = over_runs(rows, 'mean_above')
-    rows['k'] = [
-        f'k = {k:g}' if kind == 'count' else f'{k:.0%} of d'
-        for kind, k in zip(rows['kind'], rows['k'], strict=True)
-    ]
-    return _wide(rows, ['network', 'layer'], 'k')
+    rows = rows[rows['nodes_above'] >= 0.01 * rows['nodes']]
+    count, share = rows['k'].map('k = {:g}'.format), rows['k'].map('{:.0%} of d'.format)
+    return _wide(
+        rows.assign(k=count.where(rows['kind'] == 'count', share)), ['network', 'layer'], 'k', 'mean_above'
+    )
 
 
 def _types_table(measures: Measures) -> pd.DataFrame:
-    mass = _wide(over_runs(measures.edge_types), ['network', 'layer'], 'name')
-    edges = over_runs(measures.edge_types, 'edge_share')
-    share = _wide(edges.assign(low=math.nan, high=math.nan), ['network', 'layer'], 'name')
-    return mass.merge(share, on=['network', 'layer'], suffixes=('', ' (share of edges)'))
+    names = ['network', 'layer']
+    mass = _wide(measures.edge_types, names, 'name')
+    share = _wide(measures.edge_types, names, 'name', 'edge_share')
+    share = share.replace(r' \[.*', '', regex=True)  # the mean alone
+    return mass.merge(share, on=names, suffixes=('', ' (share of edges)'))
 
 
 def _kept_table(measures: Measures) -> pd.DataFrame:
-    rows = over_runs(measures.kept)
-    rows['degree'] = [f'K = {k}' for k in rows['degree']]
+    rows = measures.kept.assign(degree=measures.kept['degree'].map('K = {}'.format))
     return _wide(rows, ['network', 'layer'], 'degree')
 
 
 def _distance_table(measures: Measures) -> pd.DataFrame:
     names = ['expander', 'edges', 'network', 'layer']
-    return _wide(over_runs(measures.distances.drop(columns='reference_run')), names, 'measure')
+    return _wide(measures.distances.drop(columns='reference_run'), names, 'measure')
 
 
 PARTS = (
@@ -96,20 +101,9 @@ PARTS = (
 )  # fmt: skip
 
 
-def _wide(rows: pd.DataFrame, names: list[str], across: str) -> pd.DataFrame:
-    """Text cells `mean [low, high]`, one column per value of `across`."""
-    cells = rows.assign(
-        cell=[reading.interval_text(row.mean, row.low, row.high) for row in rows.itertuples()]
-    )
-    order = list(dict.fromkeys(cells[across]))
-    wide = cells.pivot_table(index=names, columns=across, values='cell', aggfunc='first', sort=False)
-    return wide.reindex(columns=order).fillna('–').reset_index()
-
-
 def markdown_table(table: pd.DataFrame) -> str:
     """A Markdown table; floats with four digits, `|` escaped."""
-    cells = table.map(_cell)
-    return cells.to_markdown(index=False, disable_numparse=True) + '\n'
+    return table.map(_cell).to_markdown(index=False, disable_numparse=True) + '\n'
 
 
 def _cell(value: object) -> str:

@@ -51,14 +51,16 @@ def find_runs(folder: str | Path) -> list[Run]:
             same width, expander, seed and split.
     """
     folder = Path(folder)
-    files = sorted(file for file in folder.rglob(MANIFEST) if not _is_hidden(file.relative_to(folder)))
-    if not files:
+    paths = sorted(file.parent for file in folder.rglob(MANIFEST))
+    # What lies in a hidden folder is being written.
+    paths = [path for path in paths if not any(part[0] == '.' for part in path.relative_to(folder).parts)]
+    if not paths:
         what = 'is no folder' if not folder.is_dir() else 'has no attention scores below it'
         raise MissingFileError(
             f'{folder} {what} (a run of stage 1 writes <out_dir>/<config name>/<run id>/scores/{MANIFEST}): '
             f'run stage 1 first, python run/main.py --cfg configs/Spexphormer/<data set>-estimator.yaml'
         )
-    found = [(read_manifest(file.parent), file.parent) for file in files]
+    found = [(read_manifest(path), path) for path in paths]
     _refuse_mixture(folder, found)
     one_split = len({m.split_fingerprint for m, _ in found}) == 1
     runs = []
@@ -74,11 +76,6 @@ def find_runs(folder: str | Path) -> list[Run]:
                 f'{other.path}; analyse the folder of one of them'
             )
     return runs
-
-
-def _is_hidden(path: Path) -> bool:
-    """Whether it lies in a folder that is being written."""
-    return any(part.startswith('.') for part in path.parts)
 
 
 def _refuse_mixture(folder: Path, found: Sequence[tuple[Manifest, Path]]) -> None:

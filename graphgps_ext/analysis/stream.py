@@ -15,7 +15,7 @@ from graphgps_ext.graph import InNeighbors
 from graphgps_ext.ops.numba_threads import row_chunks, row_ranges, run_chunks
 
 BLOCK_EDGES = 1 << 21  # a block of two layers and its copies take about 100 MB
-_NUM_TYPES = 128  # what int8 holds
+NUM_TYPES = 128  # what int8 holds
 
 # [E] weights of one layer, or a function that makes those of the edges start:stop.
 Weights = Tensor | Callable[[int, int], NDArray[Any]]
@@ -42,12 +42,11 @@ class RowBlock:
         """[n] int64, the number of in-edges."""
         return np.diff(self.indptr)
 
-    def per_row(self, kernel: Callable[..., None], *arrays: Any, width: tuple[int, ...] = ()) -> NDArray[Any]:
-        """`out` [n, *width] float64 of a function of :mod:`.kernels`, on torch's threads."""
-        out = np.empty((self.indptr.size - 1, *width))
+    def measure(self, kernel: Callable[..., None], arrays: Sequence[Any], out: NDArray[np.float64]) -> None:
+        """Fills `out` [n, ...] by a function of :mod:`.kernels`, on torch's threads."""
         bounds = row_chunks(self.indptr)
-        run_chunks(lambda c: kernel(self.indptr, *arrays, bounds[c], bounds[c + 1], out), len(bounds) - 1)
-        return out
+        block = (self.indptr, self.edge_type, *self.weights, *arrays)
+        run_chunks(lambda c: kernel(*block, bounds[c], bounds[c + 1], out), len(bounds) - 1)
 
 
 def row_blocks(
@@ -70,14 +69,13 @@ def row_blocks(
     Raises:
         ValueError: if an edge type is none.
     """
-    block_edges = block_edges or BLOCK_EDGES
-    keep = np.ones(_NUM_TYPES, np.bool_)
+    keep = np.ones(NUM_TYPES, np.bool_)
     for edge_type in drop_types:
-        if not 0 <= edge_type < _NUM_TYPES:
-            raise ValueError(f'drop_types needs edge types from 0 to {_NUM_TYPES - 1}, got {edge_type}')
+        if not 0 <= edge_type < NUM_TYPES:
+            raise ValueError(f'drop_types needs edge types from 0 to {NUM_TYPES - 1}, got {edge_type}')
         keep[edge_type] = False
     indptr, types = graph.indptr.numpy(), graph.edge_type.numpy()
-    for first, last in row_ranges(indptr, block_edges):
+    for first, last in row_ranges(indptr, block_edges or BLOCK_EDGES):
         start, stop = int(indptr[first]), int(indptr[last])
         weights = np.empty((len(vectors), stop - start))
         for row, vector in zip(weights, vectors, strict=True):
@@ -89,24 +87,21 @@ def row_blocks(
 def node_values(
     graph: InNeighbors,
     vectors: Sequence[Weights],
-    measure: Callable[[RowBlock], NDArray[Any]],
-    width: tuple[int, ...] = (),
-    *,
+    kernel: Callable[..., None],
+    width: tuple[int, ...],
+    *arrays: Any,
     drop_types: Sequence[int] = (),
     block_edges: int | None = None,
 ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """What `measure` finds for every node, and the number of in-edges that it looked at.
+    """What `kernel` finds for every node, and the number of in-edges that it looked at.
 
     The edges pass in blocks; what stays is some float64 numbers for each node, of one layer at a time: up to
     21 of them, 0.4 GB, on 2.4 million nodes with 197 million edges, whose scores take 0.8 GB for each layer.
 
-    Args:
-        graph: see :func:`row_blocks`.
-        vectors: see :func:`row_blocks`.
-        measure: from a block of n rows to [n, *width].
+    Args, beside those of :func:`row_blocks`:
+        kernel: of :mod:`.kernels`.
         width: of the values of a node.
-        drop_types: see :func:`row_blocks`.
-        block_edges: see :func:`row_blocks`.
+        arrays: what the kernel takes after the weights.
 
     Returns:
         values [N, *width] and degree [N].
@@ -114,7 +109,8 @@ def node_values(
     values, degree = np.empty((graph.num_nodes, *width)), np.empty(graph.num_nodes, np.int64)
     for block in row_blocks(graph, vectors, drop_types=drop_types, block_edges=block_edges):
         rows = slice(block.first, block.first + block.degree.size)
-        values[rows], degree[rows] = measure(block), block.degree
+        degree[rows] = block.degree
+        block.measure(kernel, arrays, values[rows])
     return values, degree
 
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import pandas as pd
 
+from graphgps_ext.benchmark.configs import Name, name_of_result
 from graphgps_ext.benchmark.execute import TIMING
-from graphgps_ext.benchmark.names import Name, name_of_result
 from graphgps_ext.benchmark.plan import RECORD
 from graphgps_ext.config.tree import flatten, read_yaml
 from graphgps_ext.errors import DataError, MissingFileError
@@ -19,45 +19,43 @@ from graphgps_ext.train.results import SPLITS, config_hash
 
 KEY = ['dataset', 'model', 'split', 'seed']
 NEEDED = [*KEY, 'metric', 'test']
-# Column → what stands in it, in the order of the file. `train`, `val` and `test` are the metric named
+TEXT, WHOLE, NUMBER = 'string', 'Int64', 'Float64'  # types of pandas that know of missing values
+# Column → type of what stands in it, in the order of the file. `train`, `val` and `test` are the metric named
 # `metric` at the best epoch by validation; other metrics of a task follow as `test_<name>` and so on.
 COLUMNS = {
-    'dataset': 'data set, as in the name of the config file',
-    'model': 'model, as in the folder or the name of the config file',
-    'split': 'split index, or the seed of a random split',
-    'seed': 'seed of the run',
-    'metric': 'name of the metric',
-    'train': 'metric on the training nodes',
-    'val': 'metric on the validation nodes',
-    'test': 'metric on the test nodes',
-    'best_epoch': 'epoch with the best validation metric, from 0',
-    'epochs': 'number of epochs trained',
-    'params': 'number of parameters',
-    'seconds_per_epoch': 'median over epochs, evaluation included',
-    'seconds_total': 'sum over epochs',
-    'peak_rss_mb': 'peak resident memory of the process, 10^6 bytes, libraries included',
-    'peak_gpu_mb': 'peak of GPU allocations, 10^6 bytes',
-    'stage_1_seconds': 'seconds_per_epoch × epochs of the estimator whose scores were used',
-    'stage_1_peak_rss_mb': 'its peak_rss_mb',
-    'stage_1_peak_gpu_mb': 'its peak_gpu_mb',
-    'edges': 'graph and expander edges used per layer, mean over layers',
-    'kept_share': 'that as a share of all of them, in %',
-    'num_nodes': 'number of nodes',
-    'batch_size': 'seed nodes per batch; empty: full batch',
-    'device': 'device',
-    'device_name': 'its name',
-    'jobs': 'number of runs that ran side by side',
-    'python': 'version',
-    'torch': 'version',
-    'torch_geometric': 'version',
-    'graphgps_ext': 'version',
-    'git_revision': 'revision of this code; -dirty: with changes',
-    'config_hash': 'equal for runs that differ only in seed and split',
-    'config_file': 'config file',
+    'dataset': TEXT,  # data set, as in the name of the config file
+    'model': TEXT,  # model, as in the folder or the name of the config file
+    'split': WHOLE,  # split index, or the seed of a random split
+    'seed': WHOLE,  # seed of the run
+    'metric': TEXT,  # name of the metric
+    'train': NUMBER,  # metric on the training nodes
+    'val': NUMBER,  # metric on the validation nodes
+    'test': NUMBER,  # metric on the test nodes
+    'best_epoch': WHOLE,  # epoch with the best validation metric, from 0
+    'epochs': WHOLE,  # number of epochs trained
+    'params': WHOLE,  # number of parameters
+    'seconds_per_epoch': NUMBER,  # median over epochs, evaluation included
+    'seconds_total': NUMBER,  # sum over epochs
+    'peak_rss_mb': NUMBER,  # peak resident memory of the process, 10^6 bytes, libraries included
+    'peak_gpu_mb': NUMBER,  # peak of GPU allocations, 10^6 bytes
+    'stage_1_seconds': NUMBER,  # seconds_per_epoch × epochs of the estimator whose scores were used
+    'stage_1_peak_rss_mb': NUMBER,  # its peak_rss_mb
+    'stage_1_peak_gpu_mb': NUMBER,  # its peak_gpu_mb
+    'edges': WHOLE,  # graph and expander edges used per layer, mean over layers
+    'kept_share': NUMBER,  # that as a share of all of them, in %
+    'num_nodes': WHOLE,  # number of nodes
+    'batch_size': WHOLE,  # seed nodes per batch; empty: full batch
+    'device': TEXT,  # device
+    'device_name': TEXT,  # its name
+    'jobs': WHOLE,  # number of runs that ran side by side
+    'python': TEXT,  # version
+    'torch': TEXT,  # version
+    'torch_geometric': TEXT,  # version
+    'graphgps_ext': TEXT,  # version
+    'git_revision': TEXT,  # revision of this code; -dirty: with changes
+    'config_hash': TEXT,  # equal for runs that differ only in seed and split
+    'config_file': TEXT,  # config file
 }
-TEXTS = ['dataset', 'model', 'metric', 'device', 'device_name', 'python', 'torch', 'torch_geometric']
-TEXTS += ['graphgps_ext', 'git_revision', 'config_hash', 'config_file']
-WHOLE = ['split', 'seed', 'best_epoch', 'epochs', 'params', 'edges', 'num_nodes', 'batch_size', 'jobs']
 
 
 def collect(places: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
@@ -69,7 +67,7 @@ def collect(places: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
         MissingFileError: if a place is not there.
         DataError: if a CSV lacks columns without which it says nothing.
     """
-    frames, notes = [], []
+    frames, notes = [tidy(pd.DataFrame())], []
     for place in places:
         if place.is_dir():
             frame, told = _of_folder(place)
@@ -79,9 +77,6 @@ def collect(places: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
             raise MissingFileError(f'there is no folder or CSV file {place}')
         frames.append(frame)
         notes += told
-    frames = [frame for frame in frames if len(frame)]
-    if not frames:
-        return tidy(pd.DataFrame(columns=list(COLUMNS))), notes
     rows = pd.concat(frames, ignore_index=True)
     kept = rows.drop_duplicates(KEY, keep='last')
     return tidy(kept), [*notes, *_replaced(rows, kept)]
@@ -110,7 +105,7 @@ def _of_folder(folder: Path) -> tuple[pd.DataFrame, list[str]]:
             notes.append(f'{run_dir} cannot be read and is left out ({type(error).__name__}: {error})')
     if unfinished:
         notes.append(f'unfinished and left out: {unfinished} in {folder}')
-    return tidy(pd.DataFrame(rows, columns=None if rows else list(COLUMNS))), notes
+    return tidy(pd.DataFrame(rows)), notes
 
 
 def row_of(run_dir: Path) -> dict[str, Any]:
@@ -167,8 +162,8 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
         DataError: if it is no such table.
     """
     try:
-        frame = pd.read_csv(path, dtype=dict.fromkeys(TEXTS, 'string'))
-    except (ValueError, UnicodeDecodeError) as error:  # pandas' parser errors are ValueErrors
+        frame = pd.read_csv(path, dtype={column: kind for column, kind in COLUMNS.items() if kind == TEXT})
+    except ValueError as error:  # of the parser, or of the encoding
         raise DataError(f'{path} is no table ({error}); nothing was changed') from None
     if lacking := [column for column in NEEDED if column not in frame]:
         raise DataError(
@@ -187,9 +182,7 @@ def read_csv(path: Path) -> tuple[pd.DataFrame, list[str]]:
 def tidy(frame: pd.DataFrame) -> pd.DataFrame:
     """Columns and rows in order, with types that know of missing values."""
     others = [column for column in frame if column not in COLUMNS]
-    types = dict.fromkeys(TEXTS, 'string') | dict.fromkeys(WHOLE, 'Int64')
-    frame = frame.reindex(columns=[*COLUMNS, *others])
-    frame = frame.astype({column: types.get(column, 'Float64') for column in frame})
+    frame = frame.reindex(columns=[*COLUMNS, *others]).astype(dict.fromkeys(others, NUMBER) | COLUMNS)
     return frame.sort_values(KEY, ignore_index=True)
 
 
@@ -202,9 +195,8 @@ def write_csv(frame: pd.DataFrame, path: Path) -> None:
 def write_parquet(frame: pd.DataFrame, path: Path) -> str | None:
     """Writes the table as Parquet; without pyarrow it says how to get it."""
     try:
-        import pyarrow  # noqa: F401
+        with written(path) as temporary:
+            frame.to_parquet(temporary, engine='pyarrow', index=False)
     except ImportError:
         return f'{path} was not written, it needs pyarrow: pip install "graphgps_ext[benchmark]"'
-    with written(path) as temporary:
-        frame.to_parquet(temporary, index=False)
     return None

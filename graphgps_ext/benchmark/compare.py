@@ -9,33 +9,14 @@ import pandas as pd
 from scipy.stats import ttest_rel
 
 LEVEL = 0.05
-COSTS = [
-    'params',
-    'edges',
-    'kept_share',
-    'seconds_per_epoch',
-    'seconds_all',
-    'peak_rss_mb',
-    'peak_gpu_mb',
-    'batch_size',
-]
-
-
-def with_both_stages(frame: pd.DataFrame) -> pd.DataFrame:
-    """Adds `seconds_all`, and makes the peaks those of both stages: a model in two stages costs both.
-
-    `seconds_all` is seconds per epoch × epochs. The sum over epochs is more: it has in it what is done once
-    on a machine, such as compiling.
-
-    Args:
-        frame: the tidy table of :mod:`graphgps_ext.benchmark.collect`.
-    """
-    frame = frame.copy()
-    trained = frame['seconds_per_epoch'] * frame['epochs']
-    frame['seconds_all'] = trained + frame['stage_1_seconds'].fillna(0)
-    for column in ('peak_rss_mb', 'peak_gpu_mb'):
-        frame[column] = frame[[column, f'stage_1_{column}']].astype('Float64').max(axis=1)
-    return frame
+MODEL = ['dataset', 'model']
+PEAKS = ['peak_rss_mb', 'peak_gpu_mb']
+# How the costs of a model's runs become one.
+COSTS = {
+    **dict.fromkeys(['params', 'edges', 'kept_share', 'seconds_per_epoch', 'seconds_all'], 'median'),
+    **dict.fromkeys(PEAKS, 'max'),
+    'batch_size': 'median',
+}
 
 
 def summarize(frame: pd.DataFrame) -> pd.DataFrame:
@@ -44,37 +25,38 @@ def summarize(frame: pd.DataFrame) -> pd.DataFrame:
     Columns: `runs`; `mean` and `std` of the test metric over runs (population standard deviation, ddof 0, as
     in run/main.py); `val`, the mean validation metric; `rank` within the data set from 1; `p`, the p-value of
     the paired test against the best model (see :func:`paired_p`), and `pairs`, the number of runs in common
-    with it; of the costs the median over runs, of peaks the maximum (see :func:`costed`).
+    with it; and the `COSTS`: of a model with runs on GPUs only those count.
+
+    A model in two stages costs both: the peaks are the larger ones, and `seconds_all` is the sum of seconds
+    per epoch × epochs. (The sum over epochs is more: it has in it what is done once on a machine, such as
+    compiling.)
 
     Args:
-        frame: the tidy table.
+        frame: the tidy table of :mod:`graphgps_ext.benchmark.collect`.
     """
-    rows = []
-    for (dataset, model), runs in with_both_stages(frame).groupby(['dataset', 'model'], sort=False):
-        test = runs['test'].astype(float)
-        row = {'dataset': dataset, 'model': model, 'metric': runs['metric'].iloc[0], 'runs': len(runs)}
-        row |= {'mean': test.mean(), 'std': test.std(ddof=0), 'val': runs['val'].astype('Float64').mean()}
-        for column in COSTS:
-            known = costed(runs)[column].dropna()
-            how = 'max' if column.startswith('peak') else 'median'
-            row[column] = float(known.agg(how)) if len(known) else math.nan
-        rows.append(row)
-    table = pd.DataFrame(rows).sort_values(['dataset', 'mean'], ascending=[True, False], ignore_index=True)
-    table['rank'] = table.groupby('dataset')['mean'].rank(ascending=False, method='min').astype(int)
-    best = table.groupby('dataset')['model'].first()
-    tests = [_against_best(frame, row.dataset, row.model, best[row.dataset]) for row in table.itertuples()]
-    table['p'], table['pairs'] = zip(*tests, strict=True)
+    trained = frame['seconds_per_epoch'] * frame['epochs']
+    frame = frame.assign(seconds_all=trained + frame['stage_1_seconds'].fillna(0), on_gpu=on_gpu(frame))
+    for peak in PEAKS:
+        frame[peak] = frame[[peak, f'stage_1_{peak}']].max(axis=1)
+    models = frame.groupby(MODEL, sort=False)
+    table = models['metric'].first().to_frame()
+    table['runs'] = models.size()
+    table['mean'], table['std'] = models['test'].mean(), models['test'].std(ddof=0)
+    table['val'] = models['val'].mean()
+    counted = frame[frame['on_gpu'] == models['on_gpu'].transform('any')]
+    table[[*COSTS]] = counted.groupby(MODEL).agg(COSTS)
+    numbers = table.columns.drop(['metric', 'runs'])
+    table = table.astype(dict.fromkeys(numbers, float)).reset_index()
+    table = table.sort_values(['dataset', 'mean'], ascending=[True, False], ignore_index=True)
+    by_dataset = table.groupby('dataset')
+    table['rank'] = by_dataset['mean'].rank(ascending=False, method='min').astype(int)
+    best = by_dataset['model'].transform('first')
+    tests = frame.set_index([*MODEL, 'split', 'seed'])['test'].astype(float).sort_index()
+    compared = [
+        _against_best(tests[row.dataset], row.model, row.best) for row in table.assign(best=best).itertuples()
+    ]
+    table['p'], table['pairs'] = zip(*compared, strict=True)
     return table
-
-
-def costed(runs: pd.DataFrame) -> pd.DataFrame:
-    """Of the runs of one model those whose costs count: the ones on a GPU, if there are any.
-
-    Args:
-        runs: rows of the tidy table.
-    """
-    gpu = on_gpu(runs)
-    return runs[gpu] if gpu.any() else runs
 
 
 def on_gpu(frame: pd.DataFrame) -> pd.Series:
@@ -82,12 +64,11 @@ def on_gpu(frame: pd.DataFrame) -> pd.Series:
     return frame['device'].astype('string').str.startswith('cuda').fillna(False).astype(bool)
 
 
-def _against_best(frame: pd.DataFrame, dataset: str, model: str, best: str) -> tuple[float, int]:
-    runs = frame[frame['dataset'] == dataset].set_index(['split', 'seed'])
-    values = [runs.loc[runs['model'] == name, 'test'].astype(float).rename(name) for name in (best, model)]
+def _against_best(tests: pd.Series, model: str, best: str) -> tuple[float, int]:
+    """`p` and `pairs` of a model, from the test metrics by model, split and seed."""
     if model == best:
         return math.nan, 0
-    common = pd.concat(values, axis=1, join='inner')
+    common = pd.concat([tests[best], tests[model]], axis=1, join='inner', keys=[best, model])
     return paired_p(common[best], common[model]), len(common)
 
 

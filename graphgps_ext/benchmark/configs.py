@@ -10,15 +10,27 @@ from pathlib import Path
 from yacs.config import CfgNode
 
 from graphgps_ext.benchmark.grid import Setting, label
-from graphgps_ext.benchmark.names import Name, name_of
 from graphgps_ext.config.load import load_config
 from graphgps_ext.config.shipped import like, shipped
+from graphgps_ext.config.tree import words
 from graphgps_ext.errors import ConfigError
 
+ESTIMATOR = 'estimator'
 SPACES = 'search'  # folder of search spaces, which are no configs
 SUFFIXES = ('.yaml', '.yml')
 # What both stages need to have in common: a grid over these makes an estimator for each value.
 SHARED_KEYS = ('dataset.', 'prep.', 'gt.layers')
+
+
+@dataclass(frozen=True)
+class Name:
+    """A config in tables, figures and TensorBoard; also its folder, `<data set>/<model>`."""
+
+    dataset: str
+    model: str
+
+    def __str__(self) -> str:
+        return f'{self.dataset}/{self.model}'
 
 
 @dataclass(frozen=True)
@@ -40,6 +52,43 @@ class Config:
     estimator: Config | None = None
 
 
+def name_of(path: Path, dataset_name: str) -> Name:
+    """The name of a file `configs/<Model>/<dataset>-<Model>.yaml`, and what comes nearest for any other.
+
+    `actor-GCN.yaml` in any folder is model GCN on actor. The two stages stand in one folder, whose name is
+    that of the model: `Spexphormer/actor-spexphormer.yaml` is Spexphormer, and
+    `Spexphormer/actor-estimator.yaml` is Spexphormer-estimator.
+
+    Args:
+        path: the config file.
+        dataset_name: `dataset.name` of the config, for files without a data set in their name.
+    """
+    dataset, dash, tail = path.stem.rpartition('-')
+    folder = path.resolve().parent.name
+    whole_tail = f'-{folder}'
+    if path.stem.lower().endswith(whole_tail.lower()):  # a model's name may have dashes of its own
+        return Name(path.stem[: -len(whole_tail)], folder)
+    if not dash:
+        return Name(dataset_name.lower(), path.stem)
+    if tail == ESTIMATOR:
+        return Name(dataset, f'{folder}-{ESTIMATOR}')
+    if folder.lower().startswith(tail.lower()):  # SpexphormerPlus/actor-spexphormer.yaml
+        return Name(dataset, folder)
+    return Name(dataset, tail)
+
+
+def name_of_result(config_name: str, dataset_name: str) -> Name:
+    """The name of results that no benchmark made: `<out_dir>/<config name>/<run id>` of run/main.py.
+
+    Args:
+        config_name: name of the config file without its suffix.
+        dataset_name: `dataset.name` of the config.
+    """
+    tail = config_name.rpartition('-')[2]
+    folder = 'Spexphormer' if tail in (ESTIMATOR, 'spexphormer') else tail
+    return name_of(Path(folder) / f'{config_name}.yaml', dataset_name)
+
+
 def find_files(arguments: Sequence[str]) -> list[Path]:
     """The config files that files, folders and patterns name, here or among the shipped ones, each once.
 
@@ -52,8 +101,10 @@ def find_files(arguments: Sequence[str]) -> list[Path]:
         path = next((p for p in (Path(argument), shipped(argument)) if p.exists()), Path(argument))
         if path.is_dir():
             files = sorted(f for f in path.rglob('*') if f.suffix in SUFFIXES and f.parent.name != SPACES)
+        elif path.is_file():
+            files = [path]
         else:
-            files = [path] if path.is_file() else _matching(argument)
+            files = sorted(map(Path, glob.glob(argument) or glob.glob(str(shipped(argument)))))
         if not files:
             missing.append(f'  {argument}{": a folder without *.yaml" if path.is_dir() else like(argument)}')
         for file in files:
@@ -63,11 +114,6 @@ def find_files(arguments: Sequence[str]) -> list[Path]:
     if not found:
         raise ConfigError('a benchmark needs config files or folders of them, got none')
     return list(found.values())
-
-
-def _matching(pattern: str) -> list[Path]:
-    found = glob.glob(pattern) or glob.glob(str(shipped(pattern)))
-    return sorted(map(Path, found))
 
 
 def resolve(path: Path, overrides: Sequence[str]) -> CfgNode:
@@ -94,11 +140,12 @@ def read_configs(
         ConfigError: listing what cannot be loaded, found, or kept apart.
     """
     needed = _estimator_files(files, overrides)
+    their_files = {path.resolve() for path in needed.values()}
     estimators: dict[tuple[Name, Path], Config] = {}
     configs: list[Config] = []
     problems: list[str] = []
     for file in files:
-        if file.resolve() in {path.resolve() for path in needed.values()}:
+        if file.resolve() in their_files:
             continue
         for settings in grid or [()]:
             try:
@@ -119,8 +166,7 @@ def read_configs(
 def _config(
     source: Path, overrides: Sequence[str], settings: tuple[Setting, ...], estimator: Config | None = None
 ) -> Config:
-    texts = [(s.key, s.value if isinstance(s.value, str) else repr(s.value)) for s in settings]
-    all_overrides = [*overrides, *(text for pair in texts for text in pair)]
+    all_overrides = [*overrides, *words({setting.key: setting.value for setting in settings})]
     name = name_of(source, resolve(source, overrides).dataset.name)
     if settings:
         name = Name(name.dataset, f'{name.model}-{label(settings)}')

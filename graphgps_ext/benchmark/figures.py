@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
@@ -13,10 +14,10 @@ from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from torch.utils.tensorboard import SummaryWriter
 
 from graphgps_ext.benchmark.compare import run_count, summarize
-from graphgps_ext.benchmark.labels import label_points
 from graphgps_ext.files import written
 
 LOG_FROM = 5.0  # an axis is logarithmic if its largest value is this many times the smallest
+LINE = 0.035  # height of a line of text, as a share of the axes' height
 # Name of the figure → column of `summarize`, label of its axis.
 AGAINST = {
     'memory': ('memory', '{device} memory, peak of training [MB]'),
@@ -61,29 +62,46 @@ def make_figures(frame: pd.DataFrame) -> dict[str, Figure]:
 def _accuracy_against(
     rows: pd.DataFrame, column: str, label: str, colors: dict[str, tuple[float, ...]]
 ) -> Figure:
-    figure = Figure(figsize=(7, 5), layout='constrained')
+    figure = Figure(figsize=(8, 5), layout='constrained')
     axes = figure.add_subplot()
-    for row in rows.itertuples():
-        x = getattr(row, column)
+    for x, row in zip(rows[column], rows.itertuples(), strict=True):
         axes.errorbar(x, row.mean, yerr=row.std, fmt='o', color=colors[row.model], capsize=3, markersize=6)
-    _scale(axes, rows[column], percent=column == 'kept_share')
-    axes.set_xlabel(label)
-    spread = '' if rows['runs'].max() == 1 else f', mean ± std of {_runs(rows["runs"])}'
-    axes.set_ylabel(f'test {rows["metric"].iloc[0]}{spread}')
-    axes.set_title(rows['dataset'].iloc[0])
-    axes.grid(alpha=0.3)
-    axes.spines[['top', 'right']].set_visible(False)
     axes.margins(0.1)
-    if column != 'kept_share' and axes.get_xscale() == 'linear':
-        axes.set_xlim(left=0)
-    points = [(getattr(row, column), row.mean) for row in rows.itertuples()]
-    label_points(axes, points, list(rows['model']), [colors[model] for model in rows['model']])
+    _scale(axes, rows[column], percent=column == 'kept_share')
+    few, many = rows['runs'].min(), rows['runs'].max()
+    runs = run_count(many) if few == many else f'{few}–{many} runs'
+    _dress(axes, label, f'test {rows["metric"].iloc[0]}' + (f', mean ± std of {runs}' if many > 1 else ''))
+    axes.set_title(rows['dataset'].iloc[0])
+    _name_points(axes, rows.set_index('model')[[column, 'mean']].astype(float), colors)
     return figure
 
 
-def _runs(counts: pd.Series) -> str:
-    low, high = counts.min(), counts.max()
-    return run_count(high) if low == high else f'{low}–{high} runs'
+def _name_points(axes: Axes, points: pd.DataFrame, colors: dict[str, tuple[float, ...]]) -> None:
+    """Lists the names of points at the right of the axes from high to low, each with a line to its point.
+
+    Args:
+        axes: with their final limits.
+        points: x and y of each name.
+        colors: of the names.
+    """
+    points = points.sort_values(points.columns[1])
+    heights = axes.transAxes.inverted().transform(axes.transData.transform(points))[:, 1]
+    # Each name at the height of its point, or higher: one line above the name below it. What would then be
+    # above the top of the axes is moved down again.
+    lines = LINE * np.arange(len(points))
+    heights = np.maximum.accumulate(heights - lines) + lines
+    heights = np.minimum(heights, 1 - lines[::-1])
+    for name, point, height in zip(points.index, points.to_numpy(), heights, strict=True):
+        axes.annotate(
+            name,
+            point,
+            xytext=(1.02, height),
+            textcoords='axes fraction',
+            va='center',
+            fontsize=8,
+            color=colors[name],
+            arrowprops={'arrowstyle': '-', 'color': colors[name], 'lw': 0.5, 'relpos': (0, 0.5)},
+        )
 
 
 def _scale(axes: Axes, values: pd.Series, percent: bool) -> None:
@@ -94,6 +112,15 @@ def _scale(axes: Axes, values: pd.Series, percent: bool) -> None:
         axes.xaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
         axes.xaxis.set_minor_locator(NullLocator())
         axes.xaxis.set_major_formatter(StrMethodFormatter('{x:g}'))
+    else:
+        axes.set_xlim(left=0)
+
+
+def _dress(axes: Axes, x: str, y: str) -> None:
+    """Labels, grid and frame."""
+    axes.set(xlabel=x, ylabel=y)
+    axes.grid(alpha=0.3)
+    axes.spines[['top', 'right']].set_visible(False)
 
 
 def batch_families(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
@@ -101,13 +128,12 @@ def batch_families(rows: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
     A grid over `train.batch_size` with alias `batch` names its models `<model>-batch=<size>`.
     """
-    known = rows.dropna(subset=['batch_size'])
-    families: dict[str, list[pd.Series]] = {}
-    for _, row in known.iterrows():
-        shared = re.sub(rf'-[^-=]+={row["batch_size"]:.0f}(?=-|$)', '', row['model'])
-        families.setdefault(shared, []).append(row)
-    frames = {name: pd.DataFrame(found).sort_values('batch_size') for name, found in families.items()}
-    return {name: frame for name, frame in frames.items() if frame['batch_size'].nunique() > 1}
+    known = rows.dropna(subset=['batch_size']).sort_values('batch_size')
+    known['family'] = [
+        re.sub(rf'-[^-=]+={row.batch_size:.0f}(?=-|$)', '', row.model) for row in known.itertuples()
+    ]
+    families = {name: family for name, family in known.groupby('family')}
+    return {name: family for name, family in families.items() if family['batch_size'].nunique() > 1}
 
 
 def _batch_size(families: dict[str, pd.DataFrame], gpu: bool) -> Figure:
@@ -121,21 +147,10 @@ def _batch_size(families: dict[str, pd.DataFrame], gpu: bool) -> Figure:
     colors = model_colors(list(families))
     for axes, (column, label) in zip(figure.subplots(1, 3), columns.items(), strict=True):
         for name, rows in families.items():
-            spread = rows['std'] if column == 'mean' else None
-            axes.errorbar(
-                rows['batch_size'],
-                rows[column],
-                yerr=spread,
-                marker='o',
-                color=colors[name],
-                label=name,
-                capsize=3,
-            )
+            style = {'marker': 'o', 'color': colors[name], 'label': name, 'capsize': 3}
+            axes.errorbar('batch_size', column, yerr='std' if column == 'mean' else None, data=rows, **style)
         axes.set_xscale('log', base=2)
-        axes.set_xlabel('seed nodes per batch')
-        axes.set_ylabel(label)
-        axes.grid(alpha=0.3)
-        axes.spines[['top', 'right']].set_visible(False)
+        _dress(axes, 'seed nodes per batch', label)
     axes.legend(frameon=False)
     return figure
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import ast
 import itertools
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,56 +39,46 @@ def read_grid(path: Path) -> list[tuple[Setting, ...]]:
     """
     if not path.is_file():
         raise ConfigError(f'there is no grid file {path} (--grid)')
-    blocks: list[list[list[Setting]]] = [[]]
+    grids: list[list[list[Setting]]] = [[]]  # of each grid the choices for each of its keys
     problems = []
     for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
         text = line.strip()
-        if text.startswith('#'):
-            continue
         if not text:
-            blocks.append([])
-            continue
-        choices = _choices(text)
-        if isinstance(choices, str):
-            problems.append(f'  line {number}: {text}\n    {choices}')
-        else:
-            blocks[-1].append(choices)
+            grids.append([])
+        elif not text.startswith('#'):
+            try:
+                grids[-1].append(_choices(text))
+            except ConfigError as error:
+                problems.append(f'  line {number}: {text}\n    {error}')
     if problems:
         raise ConfigError(f'{path} has broken lines; each needs {FORMAT}:\n' + '\n'.join(problems))
-    combinations = [combination for block in blocks if block for combination in itertools.product(*block)]
+    combinations = [combination for grid in grids if grid for combination in itertools.product(*grid)]
     if not combinations:
         raise ConfigError(f'{path} has no line of values; each needs {FORMAT}')
-    _check_distinct(combinations, path)
+    for combination in combinations:
+        keys = sorted(setting.key for setting in combination)
+        if len({*keys}) < len(keys):
+            raise ConfigError(f'{path} sets a key twice in one grid: {", ".join(keys)}')
+    name, count = Counter(map(label, combinations)).most_common(1)[0]
+    if count > 1:
+        raise ConfigError(
+            f'{path} makes {name} twice: no value may be repeated, and keys need different aliases'
+        )
     return combinations
 
 
-def _choices(text: str) -> list[Setting] | str:
-    """The settings of one line, or what is wrong with it."""
-    parts = text.split()
+def _choices(line: str) -> list[Setting]:
+    parts = line.split()
     if len(parts) != 3:
-        return f'it needs 3 parts, got {len(parts)}'
+        raise ConfigError(f'it needs 3 parts, got {len(parts)}')
     key, alias, listed = parts
     try:
         values = ast.literal_eval(listed)
     except (ValueError, SyntaxError):
-        return f'the values need to be a list of numbers or quoted texts, got {listed}'
+        raise ConfigError(f'the values need to be a list of numbers or quoted texts, got {listed}') from None
     if not isinstance(values, list) or not values:
-        return f'the values need to be a list with at least one value, got {listed}'
+        raise ConfigError(f'the values need to be a list with at least one value, got {listed}')
     return [Setting(key, alias, value) for value in values]
-
-
-def _check_distinct(combinations: list[tuple[Setting, ...]], path: Path) -> None:
-    seen: set[str] = set()
-    for combination in combinations:
-        name = label(combination)
-        if name in seen:
-            raise ConfigError(
-                f'{path} makes {name} twice: no value may be repeated, and keys need different aliases'
-            )
-        keys = [setting.key for setting in combination]
-        if len({*keys}) < len(keys):
-            raise ConfigError(f'{path} sets a key twice in one grid: {", ".join(sorted(keys))}')
-        seen.add(name)
 
 
 def label(settings: tuple[Setting, ...]) -> str:

@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from yacs.config import CfgNode
 
-from graphgps_ext.benchmark.configs import Config
-from graphgps_ext.benchmark.splits import own_split, splits_of
-from graphgps_ext.config.tree import get
-from graphgps_ext.config.write import write_config
+from graphgps_ext.benchmark.configs import Config, Name
+from graphgps_ext.config.tree import get, put, words, write_config
 from graphgps_ext.errors import ConfigError, OtherResultsError
+from graphgps_ext.loader.datasets import load_file
 from graphgps_ext.train.results import is_finished, write_json
 
 RECORD = 'benchmark.json'  # in a config's result folder: under which name it stands in the tables
+FIXED_SPLITS = {
+    'PyG-Actor': 10,
+    'PyG-HeterophilousGraphDataset': 10,
+    'PyG-WikiCS': 20,
+    'OGB': 1,
+    'Pokec': 5,
+}
 
 
 @dataclass(frozen=True)
@@ -48,31 +55,87 @@ class Run:
         """Folder of its results."""
         return out / self.config.name.dataset / self.config.name.model / self.id
 
+    def settings(self, out: Path) -> dict[str, Any]:
+        """The keys by which it differs from other runs of its config."""
+        found: dict[str, Any] = {'out_dir': str(out / self.config.name.dataset), 'train.run_id': self.id}
+        found |= {'seed': self.seed, 'run_multiple_splits': []}
+        if self.choose_split:
+            found |= {'dataset.split_index': self.split, 'dataset.split_seed': self.split}
+        return found
+
     def overrides(self, out: Path) -> list[str]:
         """What the command line adds to :func:`config_file`."""
-        pairs: dict[str, object] = {'out_dir': out / self.config.name.dataset, 'train.run_id': self.id}
-        pairs |= {'seed': self.seed, 'run_multiple_splits': []}
-        if self.choose_split:
-            pairs |= {'dataset.split_index': self.split, 'dataset.split_seed': self.split}
-        return [str(part) for pair in pairs.items() for part in pair]
+        return words(self.settings(out))
 
     def cfg(self, out: Path) -> CfgNode:
         """Its resolved config, as the run makes it."""
         cfg = self.config.cfg.clone()
-        cfg.seed, cfg.run_multiple_splits = self.seed, []
-        if self.choose_split:
-            cfg.dataset.split_index = cfg.dataset.split_seed = self.split
-        cfg.out_dir, cfg.run_dir = str(self.folder(out).parent), str(self.folder(out))
+        for key, value in self.settings(out).items():
+            put(cfg, key, value)
+        cfg.run_dir = str(self.folder(out))
         return cfg
+
+
+def number_of_splits(cfg: CfgNode) -> int | None:
+    """How many fixed splits the data set of a config brings; None if it brings none."""
+    name = cfg.dataset.name.lower()
+    if cfg.dataset.format == 'PyG-Planetoid':
+        return 10 if cfg.dataset.planetoid_split == 'geom-gcn' else 1
+    if cfg.dataset.format == 'PyG-LINKXDataset':
+        return 5 if name == 'penn94' else None
+    if cfg.dataset.format == 'file':
+        data = load_file(cfg.dataset.path)
+        if 'train_mask' not in data:
+            return None
+        return 1 if data.train_mask.dim() == 1 else data.train_mask.shape[1]
+    return FIXED_SPLITS.get(cfg.dataset.format)
+
+
+def own_split(cfg: CfgNode) -> int:
+    """The split that a config names: an index, or the seed of a random one."""
+    return cfg.dataset.split_index if cfg.dataset.split_mode == 'standard' else cfg.dataset.split_seed
+
+
+def splits_of(cfg: CfgNode, text: str) -> list[int]:
+    """The splits of a config that `--splits` asks for.
+
+    Args:
+        cfg: the resolved config.
+        text: 'all' for every fixed split, or numbers with commas; '': `run_multiple_splits` of the config, or
+            its own split.
+
+    Raises:
+        ConfigError: if there are no such splits.
+    """
+    if not text:
+        return list(cfg.run_multiple_splits) or [own_split(cfg)]
+    name, fixed = cfg.dataset.name, cfg.dataset.split_mode == 'standard'
+    count = number_of_splits(cfg) if fixed else None
+    if text == 'all':
+        if count is None:
+            raise ConfigError(
+                f'--splits all needs fixed splits, but {name} has {cfg.dataset.split_mode} ones: name '
+                f'some seeds, such as --splits 0,1,2,3,4'
+            )
+        return list(range(count))
+    parts = text.split(',')
+    if not all(part.strip().isdecimal() for part in parts):
+        raise ConfigError(f'--splits needs all, or numbers with commas such as 0,1,2, got {text!r}')
+    numbers = [int(part) for part in parts]
+    if len({*numbers}) < len(numbers):
+        raise ConfigError(f'--splits needs different numbers, got {text!r}')
+    if count is not None and max(numbers) >= count:
+        raise ConfigError(f'--splits needs numbers below {count} for {name}, got {text!r}')
+    return numbers
 
 
 def plan_runs(configs: Sequence[Config], *, repeat: int = 1, splits: str = '') -> list[Run]:
     """All runs, split by split and seed by seed, so that every model is in the table early.
 
-    An estimator that others need is trained once per split, whatever the number of seeds.
+    An estimator that others need is trained once per split, whatever the number of seeds, and before them.
 
     Args:
-        configs: of `read_configs`.
+        configs: of `read_configs`, estimators first.
         repeat: number of seeds, counted from the config's own.
         splits: 'all', or numbers with commas; '': the config's own.
 
@@ -81,45 +144,35 @@ def plan_runs(configs: Sequence[Config], *, repeat: int = 1, splits: str = '') -
     """
     if repeat < 1:
         raise ConfigError(f'--repeat needs to be at least 1, got {repeat}')
-    needed = {config.estimator.name for config in configs if config.estimator is not None}
-    own_seed = {c.name: _estimator_seed(c, configs) for c in configs if c.name in needed}
-    runs: list[Run] = []
-    splits_by_config = {config.name: splits_of(config.cfg, splits) for config in configs}
-    most = max(map(len, splits_by_config.values()))
-    estimators: dict[tuple[object, int], Run] = {}
-    for number in range(most):
-        for offset in range(repeat):
-            for config in configs:
-                chosen = splits_by_config[config.name]
-                if number >= len(chosen) or (config.name in needed and offset > 0):
-                    continue
-                split = chosen[number]
-                choose = bool(splits) or bool(config.cfg.run_multiple_splits)
-                if config.name in needed:
-                    run = Run(config, split, own_seed[config.name], choose)
-                    estimators[config.name, split] = run
-                else:
-                    first = None
-                    if config.estimator is not None:
-                        first = _estimator_run(config, split, estimators)
-                    run = Run(config, split, config.cfg.seed + offset, choose, first)
-                runs.append(run)
-    return runs
+    planned: list[tuple[int, int, Run]] = []
+    estimators: dict[tuple[Name, int], Run] = {}
+    for config in configs:
+        choose_split = bool(splits or config.cfg.run_multiple_splits)
+        for number, split in enumerate(splits_of(config.cfg, splits)):
+            estimator = None if config.estimator is None else _estimator_run(config, split, estimators)
+            for offset, seed in enumerate(_seeds(config, configs, repeat)):
+                run = Run(config, split, seed, choose_split, estimator)
+                planned.append((number, offset, run))
+                estimators[config.name, split] = run
+    return [run for *_, run in sorted(planned, key=lambda one: one[:2])]  # configs keep their order
 
 
-def _estimator_seed(estimator: Config, configs: Sequence[Config]) -> int:
-    """The seed that stage 2 asks for, or the estimator's own."""
-    users = [c for c in configs if c.estimator is not None and c.estimator.name == estimator.name]
-    asked = {c.cfg.spex.estimator_seed for c in users} - {-1}
+def _seeds(config: Config, configs: Sequence[Config], repeat: int) -> Iterable[int]:
+    """Its seeds; of an estimator that others need the one that they ask for, or its own."""
+    own = config.cfg.seed
+    users = [user for user in configs if user.estimator == config]
+    if not users:
+        return range(own, own + repeat)
+    asked = {user.cfg.spex.estimator_seed for user in users} - {-1}
     if len(asked) > 1:
         raise ConfigError(
-            f'{", ".join(str(c.name) for c in users)} share an estimator and need one '
+            f'{", ".join(str(user.name) for user in users)} share an estimator and need one '
             f'spex.estimator_seed, got {", ".join(map(str, sorted(asked)))}'
         )
-    return asked.pop() if asked else estimator.cfg.seed
+    return asked or [own]
 
 
-def _estimator_run(config: Config, split: int, estimators: dict[tuple[object, int], Run]) -> Run:
+def _estimator_run(config: Config, split: int, estimators: dict[tuple[Name, int], Run]) -> Run:
     assert config.estimator is not None
     if (run := estimators.get((config.estimator.name, split))) is None:
         raise ConfigError(
@@ -185,9 +238,5 @@ def write_configs(runs: Sequence[Run], out: Path) -> None:
         settings = {key: get(config.cfg, key) for key in config.overrides[::2]}
         said = f'{config.name}: {config.source} with {" ".join(config.overrides) or "no overrides"}'
         write_config(config_file(config, out), config.source, settings, said)
-        record = {
-            'dataset': config.name.dataset,
-            'model': config.name.model,
-            'config_file': str(config.source),
-        }
+        record = {**asdict(config.name), 'config_file': str(config.source)}
         write_json(out / config.name.dataset / config.name.model / RECORD, record)

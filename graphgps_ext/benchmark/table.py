@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 import textwrap
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 import pandas as pd
@@ -22,13 +23,11 @@ class Style:
     plus_minus: str
     missing: str
     percent: str
-    escape: tuple[tuple[str, str], ...] = ()
+    escape: Mapping[str, str] = field(default_factory=dict)
 
     def text(self, text: str) -> str:
-        """A name, with what the format would misread escaped."""
-        for sign, escaped in self.escape:
-            text = text.replace(sign, escaped)
-        return text
+        """A text, with what the format would misread escaped."""
+        return text.translate({ord(sign): escaped for sign, escaped in self.escape.items()})
 
 
 MARKDOWN = Style('**{}**', '*{}*', '{} †', ' ± ', '–', '%')
@@ -39,7 +38,10 @@ LATEX = Style(
     plus_minus=r' $\pm$ ',
     missing='--',
     percent=r'\%',
-    escape=(('_', r'\_'), ('%', r'\%'), ('&', r'\&'), ('#', r'\#')),
+    escape={
+        **{sign: rf'\{sign}' for sign in '_%&#'},
+        **{'†': r'$^\dagger$', '±': r'$\pm$', '⁶': '$^6$', '<': '$<$'},
+    },
 )
 
 NOTE = (
@@ -69,47 +71,50 @@ def result_cell(row: Any, style: Style, form: str = '.4f') -> str:
 
 def overview(summary: pd.DataFrame, style: Style) -> pd.DataFrame:
     """Models × data sets, in each cell the test metric, with the number of runs where it differs."""
-    rows: dict[str, dict[str, str]] = {}
-    usual = summary.groupby('dataset')['runs'].max()
-    for row in summary.itertuples():
-        cell = result_cell(row, style)
-        if row.runs != usual[row.dataset]:
-            cell += f' ({row.runs})'
-        head = style.text(f'{row.dataset} ({row.metric}, {run_count(usual[row.dataset])})')
-        rows.setdefault(style.text(row.model), {})[head] = cell
-    table = pd.DataFrame.from_dict(rows, orient='index').fillna(style.missing)
-    return table.rename_axis('model').reset_index()
+    usual = summary.groupby('dataset')['runs'].transform('max')
+    cells = [
+        result_cell(row, style) + (f' ({row.runs})' if row.runs != most else '')
+        for row, most in zip(summary.itertuples(), usual, strict=True)
+    ]
+    heads = summary['dataset'] + ' (' + summary['metric'] + ', ' + usual.map(run_count) + ')'
+    models, heads = summary['model'].map(style.text), heads.map(style.text)
+    table = pd.DataFrame({'model': models, 'head': heads, 'cell': cells}).pivot(index='model', columns='head')
+    table = table['cell'].loc[models.unique(), heads.unique()]  # in their order, which a pivot sorts
+    return table.fillna(style.missing).reset_index()
 
 
 def details(summary: pd.DataFrame, dataset: str, style: Style) -> pd.DataFrame:
     """Result and cost of every model on one data set, the best first."""
-    rows = []
-    for row in summary[summary['dataset'] == dataset].itertuples():
-        cells = {
-            'model': style.text(row.model),
-            f'test {row.metric}': result_cell(row, style),
-            'val': number(row.val, '.4f', style),
-            'runs': str(row.runs),
-            'params': number(row.params, ',.0f', style),
-            'edges': number(row.edges, ',.0f', style),
-            f'edges {style.percent}': number(row.kept_share, '.1f', style),
-            's/epoch': number(row.seconds_per_epoch, '.3f', style),
-            'training s': number(row.seconds_all, '.1f', style),
-            'RSS MB': number(row.peak_rss_mb, ',.0f', style),
-            'GPU MB': number(row.peak_gpu_mb or math.nan, ',.0f', style),
-        }
-        rows.append(cells)
-    table = pd.DataFrame(rows)
-    return table.drop(columns=[c for c in ('GPU MB',) if (table[c] == style.missing).all()])
+    rows = summary[summary['dataset'] == dataset]
+    columns = {
+        'model': rows['model'].map(style.text),
+        f'test {rows["metric"].iloc[0]}': [result_cell(row, style) for row in rows.itertuples()],
+        'val': numbers(rows['val'], '.4f', style),
+        'runs': rows['runs'].astype(str),
+        'params': numbers(rows['params'], ',.0f', style),
+        'edges': numbers(rows['edges'], ',.0f', style),
+        f'edges {style.percent}': numbers(rows['kept_share'], '.1f', style),
+        's/epoch': numbers(rows['seconds_per_epoch'], '.3f', style),
+        'training s': numbers(rows['seconds_all'], '.1f', style),
+        'RSS MB': numbers(rows['peak_rss_mb'], ',.0f', style),
+    }
+    gpu = rows['peak_gpu_mb'].replace(0, math.nan)
+    if gpu.notna().any():
+        columns['GPU MB'] = numbers(gpu, ',.0f', style)
+    return pd.DataFrame(columns)
 
 
-def number(value: float, form: str, style: Style) -> str:
-    """A number in its format, or the sign for a missing one."""
-    return style.missing if pd.isna(value) else format(value, form)
+def numbers(column: pd.Series, form: str, style: Style) -> pd.Series:
+    """Numbers in their format, and the sign for missing ones."""
+    return column.map(lambda value: style.missing if pd.isna(value) else format(value, form))
 
 
-def _heading(summary: pd.DataFrame, dataset: str) -> str:
-    return f'{dataset} ({summary.loc[summary["dataset"] == dataset, "metric"].iloc[0]})'
+def _tables(frame: pd.DataFrame, style: Style, heading_of_all: str) -> dict[str, pd.DataFrame]:
+    """Heading → table: that of all data sets, if there are several, then one for each."""
+    summary = summarize(frame)
+    metrics = summary.groupby('dataset')['metric'].first()
+    tables = {heading_of_all: overview(summary, style)} if len(metrics) > 1 else {}
+    return tables | {f'{name} ({metric})': details(summary, name, style) for name, metric in metrics.items()}
 
 
 def markdown(frame: pd.DataFrame, title: str) -> str:
@@ -119,18 +124,15 @@ def markdown(frame: pd.DataFrame, title: str) -> str:
         frame: the tidy table.
         title: heading of the page.
     """
-    summary = summarize(frame)
-    datasets = list(dict.fromkeys(summary['dataset']))
     parts = [f'# {title}']
-    if len(datasets) > 1:
-        parts += ['## All data sets', markdown_table(overview(summary, MARKDOWN))]
-    for dataset in datasets:
-        parts += [f'## {_heading(summary, dataset)}', markdown_table(details(summary, dataset, MARKDOWN))]
-    parts += [_wrapped(NOTE.format(second='italic', level=LEVEL)), _wrapped(made_with(frame))]
+    for heading, table in _tables(frame, MARKDOWN, 'All data sets').items():
+        parts += [f'## {heading}', markdown_table(table)]
+    parts += [wrapped(NOTE.format(second='italic', level=LEVEL)), wrapped(made_with(frame))]
     return '\n\n'.join(parts) + '\n'
 
 
-def _wrapped(text: str) -> str:
+def wrapped(text: str) -> str:
+    """A paragraph in lines of at most 110 characters; names stay whole."""
     return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
 
 
@@ -147,16 +149,10 @@ def latex(frame: pd.DataFrame, title: str) -> str:
         frame: the tidy table.
         title: begins the captions.
     """
-    summary = summarize(frame)
-    datasets = list(dict.fromkeys(summary['dataset']))
-    tables = {'all data sets': overview(summary, LATEX)} if len(datasets) > 1 else {}
-    tables |= {_heading(summary, dataset): details(summary, dataset, LATEX) for dataset in datasets}
     note = NOTE.format(second='underlined', level=LEVEL)
-    for sign, written in (('†', r'$^\dagger$'), ('±', r'$\pm$'), ('⁶', '$^6$'), ('<', '$<$')):
-        note = note.replace(sign, written)
     parts = [r'% needs \usepackage{booktabs}']
-    for number, (heading, table) in enumerate(tables.items()):
-        caption = LATEX.text(f'{title}: {heading}.') + (f' {note}' if number == 0 else '')
+    for heading, table in _tables(frame, LATEX, 'all data sets').items():
+        caption = LATEX.text(f'{title}: {heading}.' + (f' {note}' if len(parts) == 1 else ''))
         columns = 'll' + 'r' * (len(table.columns) - 2)
         body = table.to_latex(index=False, escape=False, column_format=columns).strip()
         lines = [r'\begin{table}', r'\centering', rf'\caption{{{caption}}}', body, r'\end{table}']
@@ -170,10 +166,10 @@ def made_with(frame: pd.DataFrame) -> str:
     def values(column: str) -> str:
         return ', '.join(sorted(set(frame[column].dropna()))) or 'not recorded'
 
-    jobs = sorted(set(frame['jobs'].dropna()))
+    jobs = frame['jobs'].max()
     beside = (
-        f' Up to {max(jobs)} runs ran side by side, which makes times longer.'
-        if jobs and max(jobs) > 1
+        f' Up to {jobs} runs ran side by side, which makes times longer.'
+        if pd.notna(jobs) and jobs > 1
         else ''
     )
     return (

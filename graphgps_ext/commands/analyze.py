@@ -23,6 +23,7 @@ import pandas as pd
 import torch
 
 from graphgps_ext.analysis import Run, find_runs, measure, suggest_degrees, write_report
+from graphgps_ext.analysis.tables import named
 from graphgps_ext.commands.family import family_runs, train_family
 from graphgps_ext.config.shipped import find_config
 from graphgps_ext.provenance import describe
@@ -76,9 +77,7 @@ def suggestions(runs: list[Run], share: float) -> pd.DataFrame:
         print(
             f'    mass (mean ± standard error of draws, per layer) and {edges:.1f} % of the edges', flush=True
         )
-        for place, (column, value) in enumerate({'network': run.network, 'run': run.name}.items()):
-            table.insert(place, column, value)
-        tables.append(table)
+        tables.append(named(table, network=run.network, run=run.name))
     return pd.concat(tables, ignore_index=True)
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 import logging
 import sys
-import textwrap
 from collections.abc import Sequence
+from itertools import takewhile
 from pathlib import Path
 
 from graphgps_ext.benchmark import workers
@@ -17,6 +17,7 @@ from graphgps_ext.benchmark.execute import Outcome, execute
 from graphgps_ext.benchmark.grid import read_grid
 from graphgps_ext.benchmark.plan import Run, finished_runs, plan_runs, shard, write_configs
 from graphgps_ext.benchmark.progress import Progress
+from graphgps_ext.benchmark.table import wrapped
 from graphgps_ext.benchmark.write import check_older, write_results
 from graphgps_ext.commands import main as call
 from graphgps_ext.errors import ConfigError, DataError
@@ -66,10 +67,13 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         '--collect', nargs='+', type=Path, metavar='DIR', help='no runs: tables of finished runs or CSV files'
     )
     args = parser.parse_intermixed_args(argv)
-    configs = [a for a in args.arguments if Path(a).suffix in SUFFIXES or '/' in a or Path(a).is_dir()]
-    first = next((i for i, a in enumerate(args.arguments) if a not in configs), len(args.arguments))
-    args.configs, args.overrides = args.arguments[:first], args.arguments[first:]
+    args.configs = list(takewhile(_names_configs, args.arguments))
+    args.overrides = args.arguments[len(args.configs) :]
     return args
+
+
+def _names_configs(argument: str) -> bool:
+    return Path(argument).suffix in SUFFIXES or '/' in argument or Path(argument).is_dir()
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -125,12 +129,11 @@ def describe(runs: Sequence[Run], done: set[str], out: Path, where: Sequence[Dev
     models = dict.fromkeys(run.config.name.model for run in runs)
     devices = ', '.join(dict.fromkeys(device.name for device in where))
     of = '' if part == '1/1' else f' (shard {part})'
-    text = (
+    return wrapped(
         f'{run_count(len(runs))}{of}: {len(models)} models ({", ".join(models)}) on {", ".join(datasets)}. '
         f'{len(done)} done before, {len(runs) - len(done)} to do on {devices}, {len(where)} at a time. '
         f'Results: {out}. To watch: tensorboard --logdir {out}'
     )
-    return textwrap.fill(text, 110, break_long_words=False, break_on_hyphens=False)
 
 
 def conclude(outcome: Outcome, out: Path) -> int:

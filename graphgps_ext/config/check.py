@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+from collections.abc import Iterator
 
 from torch_geometric.graphgym import register
 from yacs.config import CfgNode
@@ -22,44 +23,26 @@ def check_config(cfg: CfgNode) -> None:
     Raises:
         ConfigError: naming every key whose value cannot be used, what it needs and what it got.
     """
-    problems = _limits(cfg) + _registered(cfg)
-    problems += _model(cfg)
-    problems += _plain_network(cfg)
-    problems += _stage_1(cfg) if cfg.train.mode == 'spexphormer_estimator' else []
-    problems += _stage_2(cfg) if cfg.train.mode == 'spexphormer' else []
-    if cfg.train.mode != 'spexphormer' and 'spex_neighbor' in (cfg.train.sampler, cfg.val.sampler):
-        problems.append('train.sampler and val.sampler spex_neighbor need train.mode spexphormer')
-    if cfg.train.eval_period > cfg.optim.max_epoch:
-        problems.append(
-            f'train.eval_period needs to be at most optim.max_epoch, or no epoch is evaluated: got '
-            f'{cfg.train.eval_period} and {cfg.optim.max_epoch}'
-        )
-    splits = cfg.run_multiple_splits
-    if any(type(split) is not int or split < 0 for split in splits) or len({*splits}) < len(splits):
-        problems.append(f'run_multiple_splits needs different whole numbers from 0 up, got {list(splits)}')
-    several = isinstance(cfg.devices, int) and cfg.devices > 1
-    if several and {cfg.train.sampler, cfg.val.sampler} != {'spex_neighbor'}:
-        problems.append(
-            f'devices needs to be 1 for a full batch or random parts, got {cfg.devices}: several devices '
-            f'share mini-batches (train.sampler and val.sampler spex_neighbor)'
-        )
-    if not cfg.train.enable_ckpt:
-        problems.append('train.enable_ckpt needs to be True: the best epoch is reloaded from its checkpoint')
+    problems = [*_limits(cfg), *_registered(cfg), *_model(cfg), *_plain_network(cfg)]
+    if cfg.train.mode == 'spexphormer_estimator':
+        problems += _stage_1(cfg)
+    if cfg.train.mode == 'spexphormer':
+        problems += _stage_2(cfg)
+    problems += _loop(cfg)
     if problems:
         raise ConfigError('this config cannot be run:\n' + '\n'.join(f'  - {p}' for p in problems))
 
 
-def _limits(cfg: CfgNode) -> list[str]:
+def _limits(cfg: CfgNode) -> Iterator[str]:
     limits = LIMITS | KEYS
     if capabilities(cfg.model.type).plain:
         limits |= LIMITS_OF_PLAIN_NETWORKS
-    read = {key: limit for key, limit in limits.items() if limit.mode in ('', cfg.train.mode)}
-    problems = (limit.problem(key, get(cfg, key)) for key, limit in read.items())
-    return [problem for problem in problems if problem]
+    for key, limit in limits.items():
+        if limit.mode in ('', cfg.train.mode) and (problem := limit.problem(key, get(cfg, key))):
+            yield problem
 
 
-def _registered(cfg: CfgNode) -> list[str]:
-    problems = []
+def _registered(cfg: CfgNode) -> Iterator[str]:
     for key, registry in REGISTRIES.items():
         group, name = key.split('.')
         unread = name.endswith('_encoder_name') and not cfg[group][name.removesuffix('_name')]
@@ -68,120 +51,126 @@ def _registered(cfg: CfgNode) -> list[str]:
         if unread or value in names or (key == 'gnn.head' and value == 'default'):
             continue
         near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.0)
-        problems.append(f'{key} {value!r} is not registered; the nearest is {near[0]}')
-    return problems
+        yield f'{key} {value!r} is not registered; the nearest is {near[0]}'
 
 
-def _model(cfg: CfgNode) -> list[str]:
-    problems = []
+def _model(cfg: CfgNode) -> Iterator[str]:
     if cfg.gt.dim_hidden % max(1, cfg.gt.n_heads):
-        problems.append(
+        yield (
             f'gt.dim_hidden needs to be a multiple of gt.n_heads, '
             f'got {cfg.gt.dim_hidden} and {cfg.gt.n_heads}'
         )
     if cfg.gt.dim_hidden != cfg.gnn.dim_inner and capabilities(cfg.model.type).gt_width:
-        problems.append(
-            f'gnn.dim_inner needs to equal gt.dim_hidden, got {cfg.gnn.dim_inner} and {cfg.gt.dim_hidden}'
-        )
+        yield (f'gnn.dim_inner needs to equal gt.dim_hidden, got {cfg.gnn.dim_inner} and {cfg.gt.dim_hidden}')
     norms = [f'gt.{n}_norm' for n in NORMS if cfg.gt[f'{n}_norm']]
     if len(norms) > 1:
-        problems.append(f'at most one normalisation may be True, got {" and ".join(norms)}')
+        yield f'at most one normalisation may be True, got {" and ".join(norms)}'
     if cfg.gt.local_gnn_type != 'none':
-        problems += _local_branch(cfg)
-    return problems
+        yield from _local_branch(cfg)
 
 
-def _local_branch(cfg: CfgNode) -> list[str]:
+def _local_branch(cfg: CfgNode) -> Iterator[str]:
     kind, edges = cfg.gt.local_gnn_type, cfg.gt.local_edges
-    problems = []
     if cfg.train.mode == 'spexphormer_estimator':
-        problems.append(
+        yield (
             f'an estimator has no local branch, which would do what its attention weights are to show: '
             f'gt.local_gnn_type needs to be none, got {kind}'
         )
     if edges == 'graph' and 'spex_neighbor' in (cfg.train.sampler, cfg.val.sampler):
-        problems.append(
+        yield (
             'gt.local_edges graph needs a full batch (train.sampler and val.sampler full_batch): '
             'mini-batches hold the sampled edges alone; set gt.local_edges sampled, or gt.local_gnn_type none'
         )
     if edges == 'sampled' and kind not in OF_SAMPLED_EDGES:
-        problems.append(
+        yield (
             f'gt.local_edges sampled needs gt.local_gnn_type to be one of {", ".join(OF_SAMPLED_EDGES)}, '
             f'got {kind}'
         )
-    return problems
 
 
-def _plain_network(cfg: CfgNode) -> list[str]:
+def _plain_network(cfg: CfgNode) -> Iterator[str]:
     """What goes with PyG's models, which see node features and graph edges, and what does not."""
     can = capabilities(cfg.model.type)
-    problems = []
     if 'random_node' in (cfg.train.sampler, cfg.val.sampler):
         if not can.parts:
-            problems.append(
+            yield (
                 f'train.sampler and val.sampler random_node need a model.type that can see a part of the '
                 f'graph (pyg_..., but not pyg_linkx), got {cfg.model.type}'
             )
         if cfg.train.sampler == 'full_batch':
-            problems.append('val.sampler random_node needs train.sampler random_node, got full_batch')
+            yield 'val.sampler random_node needs train.sampler random_node, got full_batch'
     if can.stage_types is not None and cfg.gnn.stage_type not in can.stage_types:
-        problems.append(
+        yield (
             f'model.type {cfg.model.type} needs gnn.stage_type {" or ".join(can.stage_types)}, '
             f'got {cfg.gnn.stage_type}'
         )
     if can.plain and (cfg.prep.num_virt_node or cfg.prep.edge_attr):
-        problems.append(
+        yield (
             f'model.type {cfg.model.type} sees node features and graph edges alone: it needs '
             f'prep.num_virt_node 0 and prep.edge_attr False, got {cfg.prep.num_virt_node} and '
             f'{cfg.prep.edge_attr}'
         )
-    return problems
 
 
-def _stage_1(cfg: CfgNode) -> list[str]:
-    problems = []
+def _stage_1(cfg: CfgNode) -> Iterator[str]:
     if cfg.model.type != 'spex_estimator':
-        problems.append(
-            f'train.mode spexphormer_estimator needs model.type spex_estimator, got {cfg.model.type}'
-        )
+        yield (f'train.mode spexphormer_estimator needs model.type spex_estimator, got {cfg.model.type}')
     if cfg.gt.n_heads != 1:
-        problems.append(f'an estimator has one head: gt.n_heads needs to be 1, got {cfg.gt.n_heads}')
+        yield f'an estimator has one head: gt.n_heads needs to be 1, got {cfg.gt.n_heads}'
     period = max(1, cfg.train.eval_period)
     evaluated = cfg.optim.max_epoch // period * period  # number of epochs up to the last evaluation
     if cfg.spex.select_after_hold and cfg.spex.temperature_hold >= evaluated:
-        problems.append(
+        yield (
             f'spex.select_after_hold leaves no epoch to choose: the last evaluation is after epoch '
             f'{evaluated} (optim.max_epoch, train.eval_period), which needs to be above '
             f'spex.temperature_hold {cfg.spex.temperature_hold}'
         )
-    return problems
 
 
-def _stage_2(cfg: CfgNode) -> list[str]:
-    problems = []
+def _stage_2(cfg: CfgNode) -> Iterator[str]:
     if cfg.model.type != 'spexphormer':
-        problems.append(f'train.mode spexphormer needs model.type spexphormer, got {cfg.model.type}')
+        yield f'train.mode spexphormer needs model.type spexphormer, got {cfg.model.type}'
     if cfg.gnn.head != 'spex_seed_node':
-        problems.append(f'train.mode spexphormer needs gnn.head spex_seed_node, got {cfg.gnn.head}')
+        yield f'train.mode spexphormer needs gnn.head spex_seed_node, got {cfg.gnn.head}'
     degrees = cfg.spex.layer_degrees
     if len(degrees) not in (1, cfg.gt.layers):
-        problems.append(
+        yield (
             f'spex.layer_degrees needs {cfg.gt.layers} entries, one per layer (gt.layers), got {len(degrees)}'
         )
     if any(type(layer) is not int or layer < 0 for layer in cfg.spex.score_layers):
-        problems.append(f'spex.score_layers needs whole numbers from 0 up, got {list(cfg.spex.score_layers)}')
+        yield f'spex.score_layers needs whole numbers from 0 up, got {list(cfg.spex.score_layers)}'
     if len(cfg.spex.score_layers) > cfg.gt.layers:
-        problems.append(
+        yield (
             f'spex.score_layers needs at most {cfg.gt.layers} entries, one per layer (gt.layers), '
             f'got {len(cfg.spex.score_layers)}'
         )
     if any(type(k) is not int or k < 1 for k in degrees):
-        problems.append(f'spex.layer_degrees needs whole numbers from 1 up, got {list(degrees)}')
+        yield f'spex.layer_degrees needs whole numbers from 1 up, got {list(degrees)}'
     if not cfg.spex.estimator and cfg.spex.strategy != 'uniform':
-        problems.append('spex.estimator needs the result folder of stage 1, got nothing')
+        yield 'spex.estimator needs the result folder of stage 1, got nothing'
     if cfg.spex.resample == 'batch' and cfg.spex.resample_every != 1:
-        problems.append(
+        yield (
             f'spex.resample_every counts epochs: it needs to be 1 with spex.resample batch, '
             f'got {cfg.spex.resample_every}'
         )
-    return problems
+
+
+def _loop(cfg: CfgNode) -> Iterator[str]:
+    samplers = {cfg.train.sampler, cfg.val.sampler}
+    if cfg.train.mode != 'spexphormer' and 'spex_neighbor' in samplers:
+        yield 'train.sampler and val.sampler spex_neighbor need train.mode spexphormer'
+    if cfg.train.eval_period > cfg.optim.max_epoch:
+        yield (
+            f'train.eval_period needs to be at most optim.max_epoch, or no epoch is evaluated: got '
+            f'{cfg.train.eval_period} and {cfg.optim.max_epoch}'
+        )
+    splits = cfg.run_multiple_splits
+    if any(type(split) is not int or split < 0 for split in splits) or len({*splits}) < len(splits):
+        yield f'run_multiple_splits needs different whole numbers from 0 up, got {list(splits)}'
+    if isinstance(cfg.devices, int) and cfg.devices > 1 and samplers != {'spex_neighbor'}:
+        yield (
+            f'devices needs to be 1 for a full batch or random parts, got {cfg.devices}: several devices '
+            f'share mini-batches (train.sampler and val.sampler spex_neighbor)'
+        )
+    if not cfg.train.enable_ckpt:
+        yield 'train.enable_ckpt needs to be True: the best epoch is reloaded from its checkpoint'

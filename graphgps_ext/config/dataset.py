@@ -31,7 +31,6 @@ KEYS = {
         'dim_in.',
     ),
     'run_multiple_splits': Key(
-        [],
-        'Several splits in one call: split indices (standard) or split seeds (random, class-balanced).',
+        [], 'Several splits in one call: split indices (standard) or split seeds (random, class-balanced).'
     ),
 }

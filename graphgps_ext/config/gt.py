@@ -24,8 +24,7 @@ KEYS = {
         True, 'Add the input of the attention and of the feed-forward block to their outputs.'
     ),
     'gt.batch_norm': Key(
-        True,
-        'Normalisation after the attention and after the feed-forward block; at most one of the three.',
+        True, 'Normalisation after the attention and after the feed-forward block; at most one of the three.'
     ),
     'gt.graph_norm': Key(False, "PyG's GraphNorm over all nodes of the batch (what the estimator uses)."),
     'gt.layer_norm': Key(False, 'LayerNorm over the channels of each node.'),
@@ -36,8 +35,7 @@ KEYS = {
         False, "Add a linear map of the attention's input to its output, beside or instead of gt.residual."
     ),
     'gt.feed_forward': Key(
-        True,
-        'Have a feed-forward block in each layer; without it a ReLU and one dropout stand in its place.',
+        True, 'Have a feed-forward block in each layer; without it a ReLU and one dropout stand in its place.'
     ),
     'gt.local_gnn_type': Key(
         'none',

@@ -36,9 +36,10 @@ class Limits:
         """In words, as 'one of ...', 'at least 1' or 'in [0, 1)'; '' = anything."""
         if self.choices:
             return f'one of {", ".join(self.choices)}'
-        if self.low is None or self.high is None:
-            low = '' if self.low is None else f'at least {self.low}'
-            return low if self.high is None else f'at most {self.high}'
+        if self.low is None:
+            return '' if self.high is None else f'at most {self.high}'
+        if self.high is None:
+            return f'at least {self.low}'
         return f'in {"(" if self.low_open else "["}{self.low}, {self.high}{")" if self.high_open else "]"}'
 
     def problem(self, name: str, value: Any) -> str | None:
@@ -46,13 +47,10 @@ class Limits:
         if self.choices:
             return None if value in self.choices else f'{name} needs {self.allowed}, got {value!r}'
         low, high = self.low, self.high
-        too_low = low is not None and not (value > low if self.low_open else value >= low)
-        too_high = high is not None and not (value < high if self.high_open else value <= high)
-        if not (too_low or too_high):
-            return None
-        if self.low_open or self.high_open:
-            return f'{name} needs to lie {self.allowed}, got {value}'
-        return f'{name} needs {f"at least {low}" if too_low else f"at most {high}"}, got {value}'
+        above = low is None or (value > low if self.low_open else value >= low)
+        below = high is None or (value < high if self.high_open else value <= high)
+        needs = f'to lie {self.allowed}' if self.allowed.startswith('in ') else self.allowed
+        return None if above and below else f'{name} needs {needs}, got {value}'
 
 
 @dataclass(frozen=True)

@@ -28,12 +28,21 @@ def load_config(cfg: CfgNode, path: str | Path, overrides: Sequence[str] = ()) -
         ConfigError: with one message for everything that is wrong.
     """
     set_cfg(cfg)
-    _refuse_wiped_groups(cfg)
+    known = dict(flatten(cfg))
+    if missing := [key for key in KEYS if key not in known]:
+        raise ConfigError(
+            f'another plugin has replaced config groups of graphgps_ext: {", ".join(missing[:3])} and '
+            f'{len(missing)} keys in all are gone; import that plugin (graphgps) before graphgps_ext'
+        )
     path = Path(path)
     if not path.is_file():
         raise ConfigError(f'there is no config file {path} (--cfg)')
-    known = dict(flatten(cfg))
-    in_file = (pair for pair in flatten(read_yaml(path)) if not _is_empty_group(*pair, cfg))
+    # All keys of a group in the file may be commented out.
+    in_file = [
+        (key, value)
+        for key, value in flatten(read_yaml(path))
+        if value is not None or not isinstance(cfg.get(key), CfgNode)
+    ]
     pairs = [*in_file, *_parse_overrides(overrides, known)]
     problems = [problem for key, value in pairs if (problem := _problem(key, value, known))]
     if problems:
@@ -42,22 +51,6 @@ def load_config(cfg: CfgNode, path: str | Path, overrides: Sequence[str] = ()) -
         put(cfg, key, list(value) if isinstance(value, tuple) else value)
     check_config(cfg)
     assert_cfg(cfg)
-
-
-def _refuse_wiped_groups(cfg: CfgNode) -> None:
-    """Refuses a `cfg` in which a plugin that came later has made one of our groups anew."""
-    known = dict(flatten(cfg))
-    missing = [key for key in KEYS if key not in known]
-    if missing:
-        raise ConfigError(
-            f'another plugin has replaced config groups of graphgps_ext: {", ".join(missing[:3])} and '
-            f'{len(missing)} keys in all are gone; import that plugin (graphgps) before graphgps_ext'
-        )
-
-
-def _is_empty_group(key: str, value: object, cfg: CfgNode) -> bool:
-    """A group of a file all of whose keys are commented out."""
-    return value is None and isinstance(cfg.get(key), CfgNode)
 
 
 def _parse_overrides(overrides: Sequence[str], known: dict[str, object]) -> Iterator[tuple[str, object]]:

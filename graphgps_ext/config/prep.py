@@ -17,9 +17,7 @@ KEYS = {
     'prep.exp_seed': Key(0, 'Seed of the expander; both stages need the same one.'),
     'prep.add_self_loops': Key(True, 'Add one self-loop per node.'),
     'prep.num_virt_node': Key(
-        0,
-        'Number of virtual global nodes, each joined to every node in both directions (Exphormer).',
-        low=0,
+        0, 'Number of virtual global nodes, each joined to every node in both directions (Exphormer).', low=0
     ),
     'prep.edge_attr': Key(
         False, "Feed the data set's edge features to the attention as an additive term of the logits."

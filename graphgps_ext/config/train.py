@@ -9,16 +9,13 @@ KEYS = {
         choices=('spexphormer_estimator', 'spexphormer', 'full_graph'),
     ),
     'train.overwrite': Key(
-        False,
-        'Start anew where results of another config lie; without it they are refused. Deletes them.',
+        False, 'Start anew where results of another config lie; without it they are refused. Deletes them.'
     ),
     'train.run_id': Key(
         '', "Name of the run's folder; empty: its seed, or its split with run_multiple_splits."
     ),
     'train.precision': Key(
-        '32-true',
-        "Lightning's precision.",
-        choices=('32-true', 'bf16-mixed', '16-mixed', '64-true'),
+        '32-true', "Lightning's precision.", choices=('32-true', 'bf16-mixed', '16-mixed', '64-true')
     ),
     'optim.num_warmup_epochs': Key(5, 'Warm-up epochs of the scheduler cosine_with_warmup.', low=0),
     'optim.clip_grad_norm': Key(True, 'Clip the norm of the gradient.'),

@@ -10,8 +10,8 @@ from torch_geometric.nn.conv.gcn_conv import gcn_norm
 from torch_geometric.utils import to_torch_csr_tensor
 
 
-def adjacency(edge_index: Tensor, x: Tensor) -> Tensor:
-    """The edges as PyG's convolutions work fastest on them: the transposed adjacency [N, N], sparse in CSR.
+def adjacency(edge_index: Tensor, x: Tensor, num_targets: int | None = None) -> Tensor:
+    """The edges as PyG's convolutions work fastest on them: the transposed adjacency [N, M], sparse in CSR.
 
     They then multiply by a matrix instead of gathering and scattering [E, d], with equal results: a GCN layer
     of width 64 on Tolokers (10⁶ edges) takes a seventh of the time on one CPU core. Under autocast, for which
@@ -19,30 +19,16 @@ def adjacency(edge_index: Tensor, x: Tensor) -> Tensor:
 
     Args:
         edge_index: [2, E]. Sorted by target, then source, nothing is sorted again.
-        x: [N, F].
+        x: [M, F].
+        num_targets: N, of edges from rows of `x` to the first N of them, which have to come sorted by target;
+            the sources of one may be in any order and repeat, since they are only summed. None = M.
     """
     if torch.is_autocast_enabled(x.device.type):
         return edge_index
     source, target = edge_index
-    is_sorted = bool((target * len(x) + source).diff().gt(0).all())
-    return _transposed_csr(edge_index, x.new_ones(source.numel()), (len(x), len(x)), is_sorted)
-
-
-def bipartite_adjacency(edge_index: Tensor, x: Tensor, num_targets: int) -> Tensor:
-    """As :func:`adjacency`, for edges from rows of `x` to the first N of them: [N, M], sparse in CSR.
-
-    They have to come sorted by target; the sources of one may be in any order and repeat, since they are only
-    summed. Under autocast, too, the edges stay as they are.
-
-    Args:
-        edge_index: [2, E].
-        x: [M, F].
-        num_targets: N.
-    """
-    if torch.is_autocast_enabled(x.device.type):
-        return edge_index
-    ones = x.new_ones(edge_index.shape[1])
-    return _transposed_csr(edge_index, ones, (num_targets, len(x)), is_coalesced=True)
+    is_sorted = num_targets is not None or bool((target * len(x) + source).diff().gt(0).all())
+    size = (len(x) if num_targets is None else num_targets, len(x))
+    return _transposed_csr(edge_index, x.new_ones(source.numel()), size, is_sorted)
 
 
 def normalized_adjacency(edge_index: Tensor, x: Tensor) -> tuple[Tensor, Tensor | None]:

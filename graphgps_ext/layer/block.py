@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from torch import Tensor, nn
 
 from graphgps_ext.graph import Graph
 from graphgps_ext.layer.attention import SparseAttention
 from graphgps_ext.layer.local import LocalBranch
 from graphgps_ext.layer.norm import build_norm
-from graphgps_ext.ops import Implementation
 
 
 class SparseTransformerBlock(nn.Module):
@@ -35,7 +36,7 @@ class SparseTransformerBlock(nn.Module):
         linear_skip: add a linear map W of the attention's input to its output.
         feed_forward: have a feed-forward block.
         local: kind of :class:`LocalBranch`, or None.
-        normalize_values, logit_clamp, implementation: see :class:`SparseAttention`.
+        kwargs: of :class:`SparseAttention`.
     """
 
     def __init__(
@@ -50,20 +51,12 @@ class SparseTransformerBlock(nn.Module):
         linear_skip: bool = False,
         feed_forward: bool = True,
         local: str | None = None,
-        normalize_values: bool = False,
-        logit_clamp: float = 0.0,
-        implementation: Implementation | None = None,
+        **kwargs: Any,
     ) -> None:
         super().__init__()
         self.residual = residual
         self.pre_norm = pre_norm
-        self.attention = SparseAttention(
-            hidden_channels,
-            heads,
-            normalize_values=normalize_values,
-            logit_clamp=logit_clamp,
-            implementation=implementation,
-        )
+        self.attention = SparseAttention(hidden_channels, heads, **kwargs)
         self.dropout = nn.Dropout(dropout)
         self.norm_attention = build_norm(norm, hidden_channels)
         self.linear_skip = nn.Linear(hidden_channels, hidden_channels) if linear_skip else None
@@ -85,34 +78,23 @@ class SparseTransformerBlock(nn.Module):
         neighbors: Graph,
         type_embedding: Tensor,
         *,
-        temperature: float = 1.0,
-        edge_embedding: Tensor | None = None,
         local_edges: tuple[Tensor | None, ...] | None = None,
-        return_weights: bool = False,
+        **kwargs: Any,
     ) -> tuple[Tensor, Tensor | None]:
         """[M, d] to [N, d], and the attention weights if asked for.
 
-        `local_edges` are the local branch's (see :class:`LocalBranch`), the rest as in SparseAttention.
+        `local_edges` are the local branch's (see :class:`LocalBranch`), all else as in SparseAttention.
         """
         z = self.norm_attention(x) if self.pre_norm else x
-        h, weights = self.attention(
-            z,
-            neighbors,
-            type_embedding,
-            temperature=temperature,
-            edge_embedding=edge_embedding,
-            return_weights=return_weights,
-        )
+        h, weights = self.attention(z, neighbors, type_embedding, **kwargs)
         if self.local is not None:
             h = h + self.local(z, neighbors, local_edges)
         if self.feed_forward is not None:
             h = self.dropout(h)
         if self.linear_skip is not None:
             h = h + self.linear_skip(z[: neighbors.num_nodes])
-        targets = x[
-            : neighbors.num_nodes
-        ]  # here: made earlier, it would change in which order gradients add up
-        return (self._norm_before if self.pre_norm else self._norm_after)(h, targets), weights
+        x = x[: neighbors.num_nodes]  # here: made earlier, it would change in which order gradients add up
+        return (self._norm_before if self.pre_norm else self._norm_after)(h, x), weights
 
     def _norm_after(self, h: Tensor, x: Tensor) -> Tensor:
         h = self.norm_attention(self._residual(h, x))

@@ -92,9 +92,10 @@ class SparseLayer(nn.Module):
         return batch
 
 
+@register_layer('spexphormer')
 @register_layer('spex_exphormer')
-def build_exphormer_layer(layer_config: LayerConfig, **kwargs: Any) -> SparseLayer:
-    """A block on the whole attention graph (Exphormer)."""
+def build_layer(layer_config: LayerConfig, **kwargs: Any) -> SparseLayer:
+    """A block on the whole attention graph (Exphormer) or the next table of a layered batch (Spexphormer)."""
     return SparseLayer(layer_config)
 
 
@@ -102,9 +103,3 @@ def build_exphormer_layer(layer_config: LayerConfig, **kwargs: Any) -> SparseLay
 def build_estimator_layer(layer_config: LayerConfig, **kwargs: Any) -> SparseLayer:
     """The estimator's block, on the whole attention graph: `spex.normalize_values`; its temperature is 1."""
     return SparseLayer(layer_config, normalize_values=cfg.spex.normalize_values)
-
-
-@register_layer('spexphormer')
-def build_spexphormer_layer(layer_config: LayerConfig, **kwargs: Any) -> SparseLayer:
-    """A block on the next sampled table of a layered batch (Spexphormer, stage 2)."""
-    return SparseLayer(layer_config)

@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GATv2Conv, GCNConv, ResGatedGraphConv, SAGEConv
 
 from graphgps_ext.graph import Graph, graph_edges
-from graphgps_ext.layer.adjacency import adjacency, bipartite_adjacency, normalized_adjacency
+from graphgps_ext.layer.adjacency import adjacency, normalized_adjacency
 
 # Those that take nodes of two layers, so that a layer of a mini-batch may compute fewer nodes than it reads.
 OF_SAMPLED_EDGES = ('sage', 'gat', 'gatedgcn')
@@ -41,25 +41,23 @@ class LocalBranch(nn.Module):
         else:
             self.conv = {'sage': SAGEConv, 'gatedgcn': ResGatedGraphConv}[kind](channels, channels)
 
-    def edges(self, edge_index: Tensor, x: Tensor) -> tuple[Tensor | None, ...]:
-        """What the convolution takes after `x`: the same in all layers, so it is made once for them.
+    def edges(
+        self, edge_index: Tensor, x: Tensor, num_targets: int | None = None
+    ) -> tuple[Tensor | None, ...]:
+        """What the convolution takes after `x`: the whole graph's are those of all layers, made once.
 
         Without the [E', d] of messages along a list of edges, gcn and sage take a fraction of its memory.
 
         Args:
-            edge_index: [2, E'] int64 among all nodes, row 0 source, row 1 target.
-            x: [N, d], of any layer.
+            edge_index: [2, E'] int64, row 0 source, row 1 target.
+            x: [M, d], of any layer.
+            num_targets: N, where the targets are the first rows of `x`; None = all.
         """
         if self.kind == 'gcn':
             return normalized_adjacency(edge_index, x)
-        return (adjacency(edge_index, x) if self.kind == 'sage' else edge_index,)
+        return (adjacency(edge_index, x, num_targets) if self.kind == 'sage' else edge_index,)
 
-    def forward(
-        self,
-        x: Tensor,
-        neighbors: Graph,
-        edges: tuple[Tensor | None, ...] | None = None,
-    ) -> Tensor:
+    def forward(self, x: Tensor, neighbors: Graph, edges: tuple[Tensor | None, ...] | None = None) -> Tensor:
         """[M, d] to [N, d], N = `neighbors.num_nodes` targets, which are the first rows of `x`.
 
         Args:
@@ -69,11 +67,7 @@ class LocalBranch(nn.Module):
                 of type `GRAPH`.
         """
         if edges is None:
-            edge_index = graph_edges(neighbors)
-            if self.kind == 'sage':
-                edges = (bipartite_adjacency(edge_index, x, neighbors.num_nodes),)
-            else:
-                edges = self.edges(edge_index, x)
+            edges = self.edges(graph_edges(neighbors), x, neighbors.num_nodes)
         if self.kind not in OF_SAMPLED_EDGES:
             return self.conv(x, *edges)
         return self.conv((x, x[: neighbors.num_nodes]), *edges)

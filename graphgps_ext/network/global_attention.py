@@ -14,10 +14,9 @@ from torch_geometric.nn import GCNConv, GPSConv
 from torch_geometric.nn.models import SGFormer
 
 from graphgps_ext.errors import ConfigError
-from graphgps_ext.layer.adjacency import adjacency
+from graphgps_ext.layer.adjacency import adjacency, normalized_adjacency
 from graphgps_ext.network.plain import (
     PLAIN,
-    ConvolutionNetwork,
     PlainNetwork,
     class_logits,
     norm_arguments,
@@ -96,7 +95,7 @@ def build_gps(dim_in: int, dim_out: int) -> PlainNetwork:
             f'gt.attn_type performer needs at least 2 channels per head, got gt.dim_hidden '
             f'{cfg.gt.dim_hidden} and gt.n_heads {cfg.gt.n_heads} (set gt.n_heads)'
         )
-    refuse_unless_divisible('gt.dim_hidden', cfg.gt.dim_hidden, 'gt.n_heads', cfg.gt.n_heads)
+    refuse_unless_divisible('gt.dim_hidden', 'gt.n_heads')
     # head_channels None: the width shared by the heads. The kernel's default is one module of all networks in
     # a process, which one of them may have left in evaluation mode.
     of_performer = {'head_channels': None, 'kernel': nn.ReLU()}
@@ -111,7 +110,7 @@ def build_gps(dim_in: int, dim_out: int) -> PlainNetwork:
         attn_kwargs=of_performer if performer else None,
         **norm_arguments(),
     )
-    return ConvolutionNetwork(model, input_dropout=cfg.gt.input_dropout)
+    return PlainNetwork(model, normalized_adjacency)
 
 
 @register_network('pyg_sgformer')
@@ -135,4 +134,4 @@ def build_sgformer(dim_in: int, dim_out: int) -> PlainNetwork:
     )
     if not cfg.gt.batch_norm:
         model.graph_conv.bns = nn.ModuleList(nn.Identity() for _ in model.graph_conv.bns)
-    return SGFormerNetwork(model, input_dropout=cfg.gt.input_dropout)
+    return SGFormerNetwork(model)

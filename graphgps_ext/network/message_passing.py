@@ -15,24 +15,12 @@ from torch_geometric.graphgym.register import register_network
 from torch_geometric.nn.models import GAT, GCN, LINKX, MLP, GraphSAGE
 
 from graphgps_ext.errors import ConfigError
-from graphgps_ext.network.plain import (
-    PLAIN,
-    ConvolutionNetwork,
-    EdgeListNetwork,
-    PlainNetwork,
-    norm_arguments,
-    refuse_unless_divisible,
-)
+from graphgps_ext.layer.adjacency import normalized_adjacency
+from graphgps_ext.network.plain import PLAIN, PlainNetwork, norm_arguments, refuse_unless_divisible
 
 
 class ConvWithSkip(nn.Module):
-    """A convolution, plus a linear map of its input.
-
-    Args:
-        conv: of PyG, `in_channels` to `out_channels`.
-        in_channels: width of the input.
-        out_channels: width of the output.
-    """
+    """A convolution of PyG, `in_channels` to `out_channels`, plus a linear map of its input."""
 
     def __init__(self, conv: nn.Module, in_channels: int, out_channels: int) -> None:
         super().__init__()
@@ -61,13 +49,6 @@ class ResidualGCN(GCN):
         return ConvWithSkip(super().init_conv(in_channels, out_channels, **kwargs), in_channels, out_channels)
 
 
-class _WithoutEdges(PlainNetwork):
-    """Node features alone."""
-
-    def predict(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        return self.model(x)
-
-
 def _sizes(dim_in: int, dim_out: int) -> dict[str, Any]:
     return {
         'in_channels': dim_in,
@@ -84,15 +65,14 @@ def _sizes(dim_in: int, dim_out: int) -> dict[str, Any]:
 @PLAIN
 def build_gcn(dim_in: int, dim_out: int) -> PlainNetwork:
     """GCN (PyG's `GCN`): `gnn.layers_mp` graph convolutions (Kipf & Welling, arXiv 1609.02907)."""
-    model = GCN(**_sizes(dim_in, dim_out), normalize=False)
-    return ConvolutionNetwork(model, input_dropout=cfg.gt.input_dropout)
+    return PlainNetwork(GCN(**_sizes(dim_in, dim_out), normalize=False), normalized_adjacency)
 
 
 @register_network('pyg_graphsage')
 @PLAIN
 def build_graphsage(dim_in: int, dim_out: int) -> PlainNetwork:
     """GraphSAGE (PyG's `GraphSAGE`), mean of all neighbours (Hamilton et al., arXiv 1706.02216)."""
-    return PlainNetwork(GraphSAGE(**_sizes(dim_in, dim_out)), input_dropout=cfg.gt.input_dropout)
+    return PlainNetwork(GraphSAGE(**_sizes(dim_in, dim_out)))
 
 
 @register_network('pyg_gatv2')
@@ -103,10 +83,10 @@ def build_gatv2(dim_in: int, dim_out: int) -> PlainNetwork:
     `gnn.dropout` drops attention weights, too. `gnn.stage_type` skipsum adds a linear map of its input to
     each layer.
     """
-    refuse_unless_divisible('gnn.dim_inner', cfg.gnn.dim_inner, 'gnn.att_heads', cfg.gnn.att_heads)
+    refuse_unless_divisible('gnn.dim_inner', 'gnn.att_heads')
     residual = cfg.gnn.stage_type == 'skipsum'
     model = GAT(**_sizes(dim_in, dim_out), v2=True, heads=cfg.gnn.att_heads, residual=residual)
-    return EdgeListNetwork(model, input_dropout=cfg.gt.input_dropout)
+    return PlainNetwork(model, lambda edge_index, x: (edge_index,))  # each is weighed by its ends
 
 
 @register_network('pyg_residual_gcn')
@@ -117,14 +97,14 @@ def build_residual_gcn(dim_in: int, dim_out: int) -> PlainNetwork:
     Luo, Shi, Wu: "Classic GNNs are Strong Baselines", NeurIPS 2024 (arXiv 2406.08993).
     """
     model = ResidualGCN(**_sizes(dim_in, dim_out), jk='last', normalize=False)
-    return ConvolutionNetwork(model, input_dropout=cfg.gt.input_dropout)
+    return PlainNetwork(model, normalized_adjacency)
 
 
 @register_network('pyg_mlp')
 @replace(PLAIN, sees_edges=False)
 def build_mlp(dim_in: int, dim_out: int) -> PlainNetwork:
     """MLP (PyG's `MLP`) of `gnn.layers_mp` linear layers on the node features; sees no edges."""
-    return _WithoutEdges(MLP(**_sizes(dim_in, dim_out)), input_dropout=cfg.gt.input_dropout)
+    return PlainNetwork(MLP(**_sizes(dim_in, dim_out)), lambda edge_index, x: ())
 
 
 @register_network('pyg_linkx')
@@ -150,4 +130,4 @@ def build_linkx(dim_in: int, dim_out: int) -> PlainNetwork:
         num_layers=cfg.gnn.layers_mp,
         dropout=cfg.gnn.dropout,
     )
-    return PlainNetwork(model, input_dropout=cfg.gt.input_dropout)
+    return PlainNetwork(model)

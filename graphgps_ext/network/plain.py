@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 
 from graphgps_ext.capabilities import Capabilities
+from graphgps_ext.config.tree import get
 from graphgps_ext.errors import ConfigError
-from graphgps_ext.layer.adjacency import adjacency, normalized_adjacency
+from graphgps_ext.layer.adjacency import adjacency
 from graphgps_ext.layer.graphgym import chosen_norm
 from graphgps_ext.layer.norm import allow_single_rows
 
 PLAIN = Capabilities(plain=True, parts=True, stage_types=('stack',))  # what most of them can do
+
+
+def as_matrix(edge_index: Tensor, x: Tensor) -> tuple[Tensor]:
+    """The edges as a sparse matrix, on which most of PyG's convolutions are fastest."""
+    return (adjacency(edge_index, x),)
 
 
 class PlainNetwork(nn.Module):
@@ -21,14 +29,19 @@ class PlainNetwork(nn.Module):
     It needs no attention graph: its recipe hands it the input edges alone (`transform.batch.plain_graph`).
 
     Args:
-        model: PyG's module; its forward takes what :meth:`predict` gives it.
-        input_dropout: probability of dropping an input feature.
+        model: PyG's module.
+        edges: makes what its forward takes after `x`, of `edge_index` and `x`.
     """
 
-    def __init__(self, model: nn.Module, *, input_dropout: float = 0.0) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        edges: Callable[[Tensor, Tensor], tuple[Tensor | None, ...]] = as_matrix,
+    ) -> None:
         super().__init__()
-        self.input_dropout = nn.Dropout(input_dropout)
+        self.input_dropout = nn.Dropout(cfg.gt.input_dropout)
         self.model = model
+        self.edges = edges
         allow_single_rows(self)  # the last part of a graph may be one node
 
     def forward(self, batch: Data) -> tuple[Tensor, Tensor]:
@@ -44,23 +57,7 @@ class PlainNetwork(nn.Module):
 
     def predict(self, x: Tensor, edge_index: Tensor) -> Tensor:
         """[N, F] and [2, E] to [N, ·]."""
-        return self.model(x, adjacency(edge_index, x))
-
-
-class EdgeListNetwork(PlainNetwork):
-    """A model that weighs each edge by its ends, hence needs them one by one."""
-
-    def predict(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        """[N, F] and [2, E] to [N, ·]."""
-        return self.model(x, edge_index)
-
-
-class ConvolutionNetwork(PlainNetwork):
-    """A model of GCN's convolutions that leaves the normalisation of the adjacency to us."""
-
-    def predict(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        """[N, F] and [2, E] to [N, ·]."""
-        return self.model(x, *normalized_adjacency(edge_index, x))
+        return self.model(x, *self.edges(edge_index, x))
 
 
 def norm_arguments() -> dict[str, object]:
@@ -71,12 +68,9 @@ def norm_arguments() -> dict[str, object]:
     return {'norm': name and f'{name}_norm'}
 
 
-def refuse_unless_divisible(width_key: str, width: int, heads_key: str, heads: int) -> None:
-    """Heads have to share the width.
-
-    Raises:
-        ValueError: if they cannot.
-    """
+def refuse_unless_divisible(width_key: str, heads_key: str) -> None:
+    """Raises ConfigError if the heads of one config key cannot share the width of the other."""
+    width, heads = get(cfg, width_key), get(cfg, heads_key)
     if width % heads:
         raise ConfigError(
             f'{width_key} needs to be a multiple of {heads_key}, got {width} and {heads} (set {width_key})'

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -28,13 +29,11 @@ class PublishedPolynormer(Polynormer):
         in_channels: F.
         channels: d, of all heads together; a multiple of `heads`.
         out_channels: number of classes.
-        local_layers: of GAT.
-        global_layers: of linear attention.
         heads: H.
-        dropout: after the first map and in each local layer.
-        global_dropout: after each global layer.
-        batch_norm: after each convolution.
+        global_layers: of linear attention.
+        global_dropout: after each of them.
         beta: where β starts; if negative, β is the sigmoid of what is learned, which starts near 0.
+        kwargs: of PyG's; its `dropout` is also that after the first map.
 
     Source: Deng et al., arXiv 2403.01232, section 3, and the code published with it.
     """
@@ -45,35 +44,22 @@ class PublishedPolynormer(Polynormer):
         channels: int,
         out_channels: int,
         *,
-        local_layers: int,
-        global_layers: int,
         heads: int,
-        dropout: float,
+        global_layers: int,
         global_dropout: float,
-        batch_norm: bool,
         beta: float,
+        **kwargs: Any,
     ) -> None:
-        super().__init__(
-            channels,
-            channels // heads,
-            out_channels,
-            local_layers=local_layers,
-            global_layers=0,
-            dropout=dropout,
-            heads=heads,
-            beta=beta,
-            post_bn=batch_norm,
-            local_attn=True,
-        )
+        width = channels // heads
+        super().__init__(channels, width, out_channels, global_layers=0, heads=heads, beta=beta, **kwargs)
         self.lin_in = nn.Linear(in_channels, channels)
         lin_out = nn.Linear(channels, channels)
         for _ in range(global_layers):
-            attention = PolynormerAttention(
-                channels, heads, channels // heads, qkv_bias=True, dropout=global_dropout
-            )
+            attention = PolynormerAttention(channels, heads, width, qkv_bias=True, dropout=global_dropout)
             attention.lin_out = lin_out
             self.global_attn.append(attention)
-        self.betas = nn.Parameter(torch.full((local_layers + global_layers, channels), beta))
+        num_layers = len(self.local_convs) + global_layers
+        self.betas = nn.Parameter(torch.full((num_layers, channels), beta))
         if beta < 0:
             nn.init.xavier_normal_(self.betas)
 
@@ -105,15 +91,12 @@ class PolynormerNetwork(PlainNetwork):
 
     Its local attention has no self-loops of its own: they are added to the edges, as in the published code.
 
-    Args:
-        model: the model.
-        local_epochs: how many.
-        input_dropout: probability of dropping an input feature.
+    How many is said by `gt.local_epochs`.
     """
 
-    def __init__(self, model: PublishedPolynormer, *, local_epochs: int, input_dropout: float) -> None:
-        super().__init__(model, input_dropout=input_dropout)
-        self.local_epochs = local_epochs
+    def __init__(self, model: PublishedPolynormer) -> None:
+        super().__init__(model)
+        self.local_epochs = cfg.gt.local_epochs
         self.start_epoch(0)
 
     def changes_phase(self, epoch: int) -> bool:
@@ -146,17 +129,18 @@ def build_polynormer(dim_in: int, dim_out: int) -> PlainNetwork:
     joins after `gt.local_epochs`, then training goes on from the best epoch so far. As published it has no
     batch norm (`gt.batch_norm False`).
     """
-    refuse_unless_divisible('gt.dim_hidden', cfg.gt.dim_hidden, 'gt.n_heads', cfg.gt.n_heads)
+    refuse_unless_divisible('gt.dim_hidden', 'gt.n_heads')
     model = PublishedPolynormer(
         dim_in,
         cfg.gt.dim_hidden,
         num_classes(dim_out),
-        local_layers=cfg.gnn.layers_mp,
-        global_layers=cfg.gt.layers,
         heads=cfg.gt.n_heads,
-        dropout=cfg.gnn.dropout,
+        global_layers=cfg.gt.layers,
         global_dropout=cfg.gt.dropout,
-        batch_norm=cfg.gt.batch_norm,
         beta=cfg.gt.beta,
+        local_attn=True,
+        local_layers=cfg.gnn.layers_mp,
+        dropout=cfg.gnn.dropout,
+        post_bn=cfg.gt.batch_norm,
     )
-    return PolynormerNetwork(model, local_epochs=cfg.gt.local_epochs, input_dropout=cfg.gt.input_dropout)
+    return PolynormerNetwork(model)

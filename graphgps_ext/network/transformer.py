@@ -75,10 +75,8 @@ class SparseTransformer(nn.Module):
             # Without jumping knowledge an output lives until the next one is there.
             outputs = [x] if self.jumping_knowledge is None else [*outputs, x]
         batch.x = outputs[-1]
-        if (
-            self.jumping_knowledge is not None
-        ):  # the nodes of a layer are the first of those of the layer before
-            num_seeds = len(batch.x)
+        if self.jumping_knowledge is not None:
+            num_seeds = len(batch.x)  # the nodes of a layer are the first of those of the layer before
             batch.x = self.jumping_knowledge([x[:num_seeds] for x in outputs[1:]])
         if self.norm_out is not None:
             batch.x = self.norm_out(batch.x)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -22,53 +23,39 @@ class Dimension:
 
     Args:
         name: as in the file, and in the study.
-        keys: the keys that take the value; none where each choice names its own.
-        choices: the values to choose from; empty for a range.
+        keys: the keys that it sets.
+        choices: how a study stores a choice → keys and values that it stands for; empty for a range. Stored
+            is JSON: Optuna keeps no lists and mappings, and takes 1 and True for one value.
         low, high: the ends of a range, both included; whole numbers or floats.
         log: choose evenly in the logarithm.
     """
 
     name: str
     keys: tuple[str, ...]
-    choices: tuple[Any, ...] = ()
+    choices: Mapping[str, Settings] = field(default_factory=dict)
     low: float = 0
     high: float = 0
     log: bool = False
 
     def suggest(self, trial: optuna.Trial) -> Any:
-        """A value for a trial."""
+        """What a study stores for a trial."""
         if self.choices:
-            return self._of(trial.suggest_categorical(self.name, [_text(c) for c in self.choices]))
+            return trial.suggest_categorical(self.name, list(self.choices))
         whole = isinstance(self.low, int) and isinstance(self.high, int)
         number = trial.suggest_int if whole else trial.suggest_float
         return number(self.name, self.low, self.high, log=self.log)  # type: ignore[arg-type]
 
-    def value(self, stored: Any) -> Any:
-        """The value that a study stores as `stored`."""
-        return self._of(stored) if self.choices else stored
+    def settings(self, stored: Any) -> Settings:
+        """Keys and values for what a study stores."""
+        return self.choices[stored] if self.choices else dict.fromkeys(self.keys, stored)
 
-    def _of(self, text: str) -> Any:
-        return next(choice for choice in self.choices if _text(choice) == text)
-
-    def stored(self, current: Mapping[str, Any]) -> Any | None:
+    def stored(self, current: Settings) -> Any | None:
         """How a study stores the value that these keys have now; None if the space does not hold it."""
-        for choice in self.choices:
-            pairs = self.settings(choice)
-            if all(key in current and current[key] == value for key, value in pairs.items()):
-                return _text(choice)
-        if self.choices or any(key not in current for key in self.keys):
-            return None
-        value = current[self.keys[0]]
-        return value if self.low <= value <= self.high else None
-
-    def settings(self, value: Any) -> Settings:
-        """Keys and values that `value` stands for."""
-        return {key: value for key in self.keys} if self.keys else dict(value)
-
-
-def _text(choice: Any) -> str:
-    """How a study stores a choice: Optuna keeps no lists and mappings, and takes 1 and True for one value."""
-    return json.dumps(choice)
+        if self.choices:
+            held = (text for text, settings in self.choices.items() if settings.items() <= current.items())
+            return next(held, None)
+        value = current.get(self.keys[0])
+        return value if value is not None and self.low <= value <= self.high else None
 
 
 @dataclass(frozen=True)
@@ -79,25 +66,22 @@ class Space:
 
     def suggest(self, trial: optuna.Trial) -> Settings:
         """Settings for a trial."""
-        found: Settings = {}
-        for dimension in self.dimensions:
-            found |= dimension.settings(dimension.suggest(trial))
-        return found
+        return self.settings({dimension.name: dimension.suggest(trial) for dimension in self.dimensions})
 
     def settings(self, params: Mapping[str, Any]) -> Settings:
         """The settings of a trial of the study."""
         found: Settings = {}
         for dimension in self.dimensions:
-            found |= dimension.settings(dimension.value(params[dimension.name]))
+            found |= dimension.settings(params[dimension.name])
         return found
 
-    def stored(self, current: Mapping[str, Any]) -> dict[str, Any]:
+    def stored(self, current: Settings) -> dict[str, Any]:
         """The study's parameters for the values that a config has now, as far as the space holds them."""
         found = {dimension.name: dimension.stored(current) for dimension in self.dimensions}
         return {name: value for name, value in found.items() if value is not None}
 
 
-def read_space(path: Path, known: Mapping[str, Any]) -> Space:
+def read_space(path: Path, known: Collection[str]) -> Space:
     """Reads a space file, a YAML mapping. An entry is one of
 
         gt.layers: [4, 8, 12]                                    choices
@@ -124,23 +108,26 @@ def read_space(path: Path, known: Mapping[str, Any]) -> Space:
             dimensions.append(_dimension(str(name), content, known))
         except ConfigError as error:
             problems.append(f'{name}: {error}')
-    keys = [key for d in dimensions for key in (d.keys or {k for choice in d.choices for k in choice})]
-    problems += [f'{key} stands in several entries' for key in sorted({k for k in keys if keys.count(k) > 1})]
+    counts = Counter(key for dimension in dimensions for key in dimension.keys)
+    problems += [f'{key} stands in several entries' for key in sorted(counts) if counts[key] > 1]
     if problems:
         raise ConfigError(f'{path} cannot be searched:\n' + '\n'.join(f'  - {p}' for p in problems))
     return Space(tuple(dimensions))
 
 
-def _dimension(name: str, content: Any, known: Mapping[str, Any]) -> Dimension:
+def _dimension(name: str, content: Any, known: Collection[str]) -> Dimension:
     keys = tuple(key.strip() for key in name.split(','))
-    if isinstance(content, list) and content and all(isinstance(choice, dict) for choice in content):
-        _refuse_unknown({key for choice in content for key in choice}, known)
-        return Dimension(name, (), choices=tuple(content))
-    _refuse_unknown(keys, known)
+    bundles = isinstance(content, list) and all(isinstance(choice, dict) for choice in content)
+    if bundles:
+        keys = tuple(dict.fromkeys(key for choice in content for key in choice))
+    if unknown := sorted(key for key in keys if key not in known):
+        raise ConfigError(f'{", ".join(unknown)} is not a config key')
     if isinstance(content, list) and content:
-        if len({_text(choice) for choice in content}) < len(content):
+        settings = content if bundles else [dict.fromkeys(keys, value) for value in content]
+        choices = dict(zip(map(json.dumps, content), settings, strict=True))
+        if len(choices) < len(content):
             raise ConfigError(f'needs different choices, got {content}')
-        return Dimension(name, keys, choices=tuple(content))
+        return Dimension(name, keys, choices)
     if not isinstance(content, dict) or not {'low', 'high'} <= {*content} <= {'low', 'high', 'log'}:
         raise ConfigError(f'needs [choices] or {{low: , high: , log: }}, got {content!r}')
     low, high, log = content['low'], content['high'], content.get('log', False)
@@ -151,9 +138,3 @@ def _dimension(name: str, content: Any, known: Mapping[str, Any]) -> Dimension:
     if not low < high or (log and low <= 0):
         raise ConfigError(f'needs low below high{", both above 0" if log else ""}, got {low} and {high}')
     return Dimension(name, keys, low=low, high=high, log=bool(log))
-
-
-def _refuse_unknown(keys: Any, known: Mapping[str, Any]) -> None:
-    unknown = sorted(key for key in keys if key not in known)
-    if unknown:
-        raise ConfigError(f'{", ".join(unknown)} is not a config key')

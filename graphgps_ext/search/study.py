@@ -19,8 +19,7 @@ from optuna.trial import FrozenTrial, TrialState
 from torch_geometric.graphgym.config import cfg
 
 from graphgps_ext.config.load import load_config
-from graphgps_ext.config.tree import read_yaml
-from graphgps_ext.config.write import write_config
+from graphgps_ext.config.tree import read_yaml, words, write_config
 from graphgps_ext.errors import ConfigError, DataError, OtherResultsError
 from graphgps_ext.sampling import stream_key
 from graphgps_ext.search.space import Settings, read_space
@@ -32,16 +31,6 @@ SHARED = ('dataset.', 'prep.', 'posenc_')  # what both stages need alike
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 LOOKS = 20  # at the other trials, by which a run may end early
 HEARTBEAT = 30  # seconds; a trial of which nothing was heard for twice as long was killed, and is tried again
-
-
-def pairs(words: Sequence[str]) -> dict[str, str]:
-    """Overrides of the command line as keys and texts."""
-    return dict(zip(words[::2], words[1::2], strict=False))
-
-
-def words(settings: Settings) -> list[str]:
-    """Keys and values as on a command line."""
-    return [word for key, value in settings.items() for word in (key, str(value))]
 
 
 def pruning(trial: optuna.Trial, epochs: int) -> Callable[[int, float], None]:
@@ -105,21 +94,24 @@ class Search:
     ) -> None:
         self.config, self.space_file, self.path, self.estimator = config, space, study, estimator
         self.repeat, self.opts, self.job = repeat, list(overrides), job
+        given = dict(zip(overrides[::2], overrides[1::2], strict=False))  # an odd number is refused below
+        self.shared = words(_shared(given))
         self.folder = study.with_suffix('')
         if self.folder == study:
             raise ConfigError(f'--study needs a file name that ends in .db, got {study}')
-        base = self._base()
-        self.space = read_space(space, {**base, **{f'{OF_ESTIMATOR}{key}': 0 for key in base}})
-        if estimator is None and any(OF_ESTIMATOR in d.name for d in self.space.dimensions):
+        base = self._base(given)
+        self.space = read_space(space, {*base, *(f'{OF_ESTIMATOR}{key}' for key in base)})
+        keys = [key for dimension in self.space.dimensions for key in dimension.keys]
+        if estimator is None and any(key.startswith(OF_ESTIMATOR) for key in keys):
             raise ConfigError(f'{space} has keys of stage 1, which needs a config (--estimator)')
         self.study = self._open(base)
 
-    def _base(self) -> Settings:
+    def _base(self, given: Settings) -> Settings:
         """The keys before the search; those of stage 1 with `OF_ESTIMATOR` before their names."""
         base: Settings = {}
         self.made_estimator = None
         if self.estimator is not None:
-            load_config(cfg, self.estimator, words(_shared(pairs(self.opts))))
+            load_config(cfg, self.estimator, self.shared)
             base = {f'{OF_ESTIMATOR}{key}': value for key, value in flat_config(cfg).items()}
             self.made_estimator = hyper_parameters(cfg)
         load_config(cfg, self.config, self.opts)
@@ -127,7 +119,7 @@ class Search:
         self.results = Path(cfg.out_dir)
         self.named_estimator = cfg.spex.estimator
         flat = flat_config(cfg)
-        self.overrides = {key: flat[key] for key in pairs(self.opts) if key not in PLACE_KEYS}
+        self.overrides = {key: flat[key] for key in given if key not in PLACE_KEYS}
         return base | flat
 
     def _open(self, base: Settings) -> optuna.Study:
@@ -138,7 +130,7 @@ class Search:
             'space': read_yaml(self.space_file),
             'repeat': self.repeat,
         }
-        made = json.loads(json.dumps(made))
+        made = json.loads(json.dumps(made))  # as the study gives it back
         self.folder.mkdir(parents=True, exist_ok=True)
         with warnings.catch_warnings():
             warnings.simplefilter('ignore', optuna.exceptions.ExperimentalWarning)  # of heartbeats
@@ -171,9 +163,13 @@ class Search:
             )
         return study
 
+    def _count(self, *states: TrialState) -> int:
+        """Number of trials in these states."""
+        return len(self.study.get_trials(deepcopy=False, states=states))
+
     def run(self, trials: int) -> None:
         """Trials until the study has as many as asked for."""
-        left = trials - len(self.study.get_trials(deepcopy=False, states=ENDED))
+        left = trials - self._count(*ENDED)
         if left > 0:
             stop = optuna.study.MaxTrialsCallback(trials, states=ENDED)
             self.study.optimize(self.objective, n_trials=left, callbacks=[stop, self.tell])
@@ -213,11 +209,10 @@ class Search:
     def _train_estimator(self, settings: Settings) -> str:
         """Stage 1 for these settings, unless it is there; its result folder, for `spex.estimator`."""
         if self.estimator is None:
-            if not self.named_estimator:
-                return ''
-            named = Path(self.named_estimator)
-            return str(self.results / named) if len(named.parts) == 1 else str(named)
-        keys = [*words(_shared(pairs(self.opts))), *words(_of_estimator(settings))]
+            named = self.named_estimator
+            # A folder is taken as it is; a name is that of a folder among the results.
+            return str(self.results / named) if len(Path(named).parts) == 1 else named
+        keys = [*self.shared, *words(_of_estimator(settings))]
         name = hashlib.blake2b(json.dumps(keys).encode(), digest_size=6).hexdigest()
         folder = self.folder / 'estimators' / name
         folder.mkdir(parents=True, exist_ok=True)
@@ -231,7 +226,7 @@ class Search:
         settings = ', '.join(f'{k} {v}' for k, v in self.space.settings(trial.params).items())
         value = trial.user_attrs.get('error', 'pruned') if trial.value is None else f'{trial.value:.4f}'
         print(f'trial {trial.number}: validation {value}: {settings}', flush=True)
-        if study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        if self._count(TrialState.COMPLETE):
             with FileLock(self.folder / 'study.lock'):
                 self.write_best(self.best())
 
@@ -241,7 +236,7 @@ class Search:
         Raises:
             DataError: if no trial has come to its end.
         """
-        if not self.study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,)):
+        if not self._count(TrialState.COMPLETE):
             raise DataError(f'no trial of {self.path} came to its end: see what was printed for each')
         return self.space.settings(self.study.best_params)
 
@@ -249,7 +244,7 @@ class Search:
         """Writes the config files with the best settings to `best/`."""
         study, folder = self.study, self.folder / 'best'
         title = (
-            f'Best of {len(study.get_trials(deepcopy=False, states=ENDED))} trials by validation '
+            f'Best of {self._count(*ENDED)} trials by validation '
             f'({study.best_value:.4f}, trial {study.best_trial.number}), from'
         )
         own = self.overrides | _own(settings)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import Any
@@ -24,59 +24,25 @@ from graphgps_ext.transform.attention_graph import graph_share, kept_share
 TRAINING, EVALUATION, REPORT = range(3)
 
 
-class OneBatch:
-    """One batch, which is made when it is asked for."""
-
-    def __init__(self, make: Callable[[], Data]) -> None:
-        self.make = make
-
-    def __len__(self) -> int:
-        """One."""
-        return 1
-
-    def __iter__(self) -> Iterator[Data]:
-        """The batch."""
-        yield self.make()
-
-
 def is_evaluated(epoch: int) -> bool:
     """Whether an evaluation follows the training of this epoch (`train.eval_period`)."""
     return (epoch + 1) % cfg.train.eval_period == 0
 
 
-class WholeGraphBatches:
-    """Full batch on the attention graph: one batch, which stays on the device.
+class OneBatch:
+    """A loader of one batch, which is made when it is asked for."""
 
-    Args:
-        data: the graph.
-    """
+    def __init__(self, make: Callable[[], Data]) -> None:
+        self.make = make
 
-    report_draws = 1  # there is nothing to draw
-    kept_share = 100.0
+    def __len__(self) -> int:
+        return 1
 
-    def __init__(self, data: Data) -> None:
-        self.graph = data
-
-    def start(self, fabric: Fabric) -> None:
-        """Moves the graph to the device once."""
-        # PyG moves in place; the caller's graph stays where it is.
-        self.graph = in_precision(copy.copy(self.graph), fabric).to(fabric.device)
-
-    def training(self, epoch: int) -> Sequence[Data]:
-        """The graph."""
-        return [self.graph]
-
-    evaluation = report = training
-
-    def take_seconds_waiting(self, epoch: int) -> float:
-        """None: the batch is always there."""
-        return 0.0
-
-    def close(self) -> None:
-        """Nothing is open."""
+    def __iter__(self) -> Iterator[Data]:
+        yield self.make()
 
 
-class StreamedBatches:
+class Batches:
     """Batches that are functions of (seed, purpose, epoch): other ones in each epoch, equal after a resume.
 
     The next batch, also that of the next epoch or evaluation, is made while the model computes. Subclasses
@@ -105,11 +71,11 @@ class StreamedBatches:
         if self.executor is not None:
             self.executor.shutdown(wait=True, cancel_futures=True)
 
-    def training(self, epoch: int) -> Prefetched:
+    def training(self, epoch: int) -> Loader:
         """The training batches of an epoch, in the making."""
         return self._stream(TRAINING, epoch)
 
-    def evaluation(self, epoch: int) -> Prefetched:
+    def evaluation(self, epoch: int) -> Loader:
         """The batches of an epoch's evaluation, in the making."""
         return self._stream(EVALUATION, epoch)
 
@@ -120,7 +86,7 @@ class StreamedBatches:
     def take_seconds_waiting(self, epoch: int) -> float:
         """Seconds for which an epoch has waited for batches; forgets the epoch."""
         ended = [key for key in self.streams if key[1] <= epoch]
-        return sum(self.streams.pop(key).seconds_waiting for key in ended)
+        return sum((self.streams.pop(key).seconds_waiting for key in ended), 0.0)
 
     def _stream(self, purpose: int, epoch: int) -> Prefetched:
         """The batches of an epoch; when the last of them was made, the first of what comes next is begun."""
@@ -137,7 +103,26 @@ class StreamedBatches:
             self._stream(TRAINING, epoch + 1).begin()
 
 
-class RandomParts(StreamedBatches):
+class WholeGraphBatches(Batches):
+    """Full batch on the attention graph: one batch, which stays on the device."""
+
+    def __init__(self, data: Data) -> None:
+        super().__init__()
+        self.graph = data
+
+    def start(self, fabric: Fabric) -> None:
+        """Moves the graph to the device once."""
+        # PyG moves in place; the caller's graph stays where it is.
+        self.graph = in_precision(copy.copy(self.graph), fabric).to(fabric.device)
+
+    def training(self, number: int) -> Loader:
+        """The graph: there is nothing to make, to draw or to wait for."""
+        return [self.graph]
+
+    evaluation = report = training
+
+
+class RandomParts(Batches):
     """Parts of the graph, each with the edges within it: `train.batch_size` random nodes at a time.
 
     The graph stays where it is, the parts go to the device. Evaluation sees the whole graph with
@@ -175,7 +160,7 @@ class RandomParts(StreamedBatches):
         )
 
 
-class SampledLayers(StreamedBatches):
+class SampledLayers(Batches):
     """Layered batches. Sampling runs where the graph lies: on the training device, unless workers sample on
     the CPU (`num_workers`).
 
@@ -237,9 +222,6 @@ class SampledLayers(StreamedBatches):
         """The part of this process, all of one length: the last one takes some of the first again."""
         size = -(-len(seeds) // self.fabric.world_size)
         return seeds.repeat(2)[self.fabric.global_rank * size :][:size]
-
-
-Batches = WholeGraphBatches | StreamedBatches
 
 
 def in_precision(values: Any, fabric: Fabric) -> Any:

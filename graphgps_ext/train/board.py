@@ -14,28 +14,20 @@ from graphgps_ext.files import written
 from graphgps_ext.train.results import hyper_parameters
 
 
-class Board:
-    """The event file of a run, and `hparams.yaml` beside it.
-
-    Args:
-        run_dir: folder of the run.
-    """
-
-    def __init__(self, run_dir: Path) -> None:
-        self.run_dir = run_dir
-        self.writer = SummaryWriter(str(run_dir), flush_secs=30)
+class Board(SummaryWriter):
+    """The event file of a run in its folder, and `hparams.yaml` beside it."""
 
     def log_config(self, cfg: CfgNode, params: int) -> None:
         """The resolved config as text, the number of parameters, and the hyper-parameters as a file."""
-        self.writer.add_text('config', f'```yaml\n{cfg.dump()}```')
-        self.writer.add_scalar('params', params, 0)
-        with written(self.run_dir / 'hparams.yaml') as path:
+        self.add_text('config', f'```yaml\n{cfg.dump()}```')
+        self.add_scalar('params', params, 0)
+        with written(Path(self.log_dir) / 'hparams.yaml') as path:
             path.write_text(yaml.safe_dump(hyper_parameters(cfg)), encoding='utf-8')
 
     def log(self, scalars: dict[str, float], step: int) -> None:
         """A point of each curve."""
         for name, value in scalars.items():
-            self.writer.add_scalar(name, value, step)
+            self.add_scalar(name, value, step)
 
     def log_result(self, row: dict[str, Any], metrics: dict[str, float]) -> None:
         """The row of a finished run: hyper-parameters and metrics.
@@ -47,14 +39,6 @@ class Board:
         self.log(metrics, step=0)
         plain = {k: v if isinstance(v, bool | int | float | str) else str(v) for k, v in row.items()}
         _, start, end = hparams(plain, metrics)
-        writer = self.writer._get_file_writer()
+        writer = self._get_file_writer()
         writer.add_summary(start)
         writer.add_summary(end)
-
-    def flush(self) -> None:
-        """Writes what is still in memory."""
-        self.writer.flush()
-
-    def close(self) -> None:
-        """Writes what is still in memory, and ends."""
-        self.writer.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -48,7 +47,7 @@ def fit(
         DataError: if the last checkpoint is of another version.
         FileNotFoundError: if a run that is taken up again has lost the checkpoint of its best epoch.
     """
-    best_metric([str(name) for name in build_metrics(model.dim_metrics)])  # refuses one that there is not
+    best_metric(build_metrics(model.dim_metrics))  # refuses one that there is not
     if after_evaluation is not None and (cfg.devices or 1) != 1:
         raise ConfigError(
             f'a search needs devices 1, got {cfg.devices}: it would end one of several processes'
@@ -61,7 +60,7 @@ def fit(
     training.resume()
     batches.start(training.fabric)
     try:
-        with EpochRecord(Path(cfg.run_dir), training, batches) as record:
+        with EpochRecord(training, batches) as record:
             for epoch in range(training.epoch, cfg.optim.max_epoch):
                 training.epoch = epoch
                 if before_epoch is not None:
@@ -86,7 +85,7 @@ def fit(
 
 def selection(metrics: dict[str, dict[str, float]]) -> float:
     """What the best epoch is chosen by: `metric_best` on the validation nodes; −∞ without an evaluation."""
-    return metrics['val'][best_metric(list(metrics['val']))] if 'val' in metrics else -math.inf
+    return metrics['val'][best_metric(metrics['val'])] if 'val' in metrics else -math.inf
 
 
 def train_epoch(training: Training, batches: Any, record: EpochRecord) -> None:

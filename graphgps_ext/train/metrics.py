@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
-from torchmetrics import MetricCollection
+from torchmetrics import Metric, MetricCollection
 from torchmetrics.classification import (
     BinaryAccuracy,
     BinaryAUROC,
@@ -40,31 +42,26 @@ def num_outputs(data: Data) -> int:
 
 def build_metrics(dim_out: int) -> MetricCollection:
     """Metrics of `dataset.task_type` with `dim_out` classes, or tasks where a node has several labels."""
+    metrics: dict[str, Metric]
     if cfg.dataset.task_type == 'classification_multilabel':
-        return MetricCollection(
-            {
-                'accuracy': MultilabelAccuracy(dim_out, average='micro', ignore_index=NO_LABEL),
-                'auc': MultilabelAUROC(dim_out, average='macro', ignore_index=NO_LABEL),
-            }
-        )
-    if dim_out <= 2:
-        return MetricCollection(
-            {
-                'accuracy': BinaryAccuracy(),
-                'precision': BinaryPrecision(),
-                'recall': BinaryRecall(),
-                'f1': BinaryF1Score(),
-                'auc': BinaryAUROC(),
-            },
-            compute_groups=False,
-        )
-    return MetricCollection(
-        {
+        metrics = {
+            'accuracy': MultilabelAccuracy(dim_out, average='micro', ignore_index=NO_LABEL),
+            'auc': MultilabelAUROC(dim_out, average='macro', ignore_index=NO_LABEL),
+        }
+    elif dim_out <= 2:
+        metrics = {
+            'accuracy': BinaryAccuracy(),
+            'precision': BinaryPrecision(),
+            'recall': BinaryRecall(),
+            'f1': BinaryF1Score(),
+            'auc': BinaryAUROC(),
+        }
+    else:
+        metrics = {
             'accuracy': MulticlassAccuracy(dim_out, average='micro'),
             'f1': MulticlassF1Score(dim_out, average='macro'),
-        },
-        compute_groups=False,
-    )
+        }
+    return MetricCollection(metrics, compute_groups=False)
 
 
 def targets(true: Tensor) -> Tensor:
@@ -72,7 +69,7 @@ def targets(true: Tensor) -> Tensor:
     return true.nan_to_num(nan=NO_LABEL).long() if true.is_floating_point() else true
 
 
-def best_metric(names: list[str] | tuple[str, ...]) -> str:
+def best_metric(names: Collection[str]) -> str:
     """`metric_best`; auto = auc where there is one, else accuracy.
 
     Raises:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterable
-from typing import Any, cast
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -12,11 +12,10 @@ from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.loss import compute_loss
 from torch_geometric.graphgym.register import network_dict
-from torchmetrics import MeanMetric, MetricCollection
+from torchmetrics import MeanMetric
 
 from graphgps_ext.train.metrics import build_metrics, targets
-
-SPLITS = ('train', 'val', 'test')
+from graphgps_ext.train.results import SPLITS
 
 
 class NodeClassifier(nn.Module):
@@ -56,20 +55,13 @@ class NodeClassifier(nn.Module):
         if true.is_floating_point() and true.isnan().any():  # tasks without a label: not learned from
             known = ~true.isnan()
             loss, _ = compute_loss(pred[known], true[known])
-        metrics, mean_loss = self._of(split)
-        metrics.update(probability.detach().float(), targets(true))
-        mean_loss.update(loss.detach(), weight=len(true))
+        self.split_metrics[f'{split}_split'].update(probability.detach().float(), targets(true))
+        self.split_loss[f'{split}_split'].update(loss.detach(), weight=len(true))
         return loss
-
-    def _of(self, split: str) -> tuple[MetricCollection, MeanMetric]:
-        return (
-            cast(MetricCollection, self.split_metrics[f'{split}_split']),
-            cast(MeanMetric, self.split_loss[f'{split}_split']),
-        )
 
     def epoch_metrics(self, split: str) -> dict[str, float]:
         """Loss and metrics of a split since the last call (of all processes), and a fresh start."""
-        metrics, loss = self._of(split)
+        metrics, loss = self.split_metrics[f'{split}_split'], self.split_loss[f'{split}_split']
         values = {'loss': loss.compute(), **metrics.compute()}
         metrics.reset()
         loss.reset()

@@ -21,7 +21,7 @@ from graphgps_ext.capabilities import capabilities
 from graphgps_ext.errors import ConfigError
 from graphgps_ext.graph import EXPANDER
 from graphgps_ext.sampling import SamplingPlan
-from graphgps_ext.train.batches import Batches, RandomParts, SampledLayers, WholeGraphBatches
+from graphgps_ext.train.batches import RandomParts, SampledLayers, WholeGraphBatches
 from graphgps_ext.train.fit import AfterEvaluation, fit
 from graphgps_ext.train.metrics import best_metric, num_outputs
 from graphgps_ext.train.module import NodeClassifier
@@ -58,9 +58,12 @@ def train_full_graph(data: Data, *, after_evaluation: AfterEvaluation | None = N
     can = capabilities(cfg.model.type)
     if can.plain:
         data = plain_graph(data)
-    batches: Batches = RandomParts(data) if cfg.train.sampler == 'random_node' else WholeGraphBatches(data)
-    before_epoch = start_epoch_of_network if can.phases else None
-    training, record = fit(model, batches, before_epoch=before_epoch, after_evaluation=after_evaluation)
+    training, record = fit(
+        model,
+        RandomParts(data) if cfg.train.sampler == 'random_node' else WholeGraphBatches(data),
+        before_epoch=start_epoch_of_network if can.phases else None,
+        after_evaluation=after_evaluation,
+    )
     edges = num_edges(data)
     return report(training, record, data, kept_share=100.0 if edges else 0.0, edges=edges)
 
@@ -91,17 +94,13 @@ def train_estimator(data: Data, *, after_evaluation: AfterEvaluation | None = No
 
 def anneal(training: Training) -> None:
     """Sets the estimator's temperature for training and evaluation of the epoch that begins."""
-    training.model.model.temperature = temperature(
-        training.epoch,
-        decay=cfg.spex.temperature_decay,
-        minimum=cfg.spex.temperature_min,
-        hold=cfg.spex.temperature_hold,
-    )
+    training.model.model.temperature = temperature(training.epoch)
 
 
-def temperature(epoch: int, *, decay: float, minimum: float, hold: int) -> float:
-    """τ of an epoch: 1 for `hold` epochs, then max(minimum, decay^(epoch − hold))."""
-    return 1.0 if epoch < hold else max(minimum, decay ** (epoch - hold))
+def temperature(epoch: int) -> float:
+    """τ of an epoch: 1 for `temperature_hold` epochs, then max(minimum, decay^(epoch − hold))."""
+    cooled = cfg.spex.temperature_decay ** max(0, epoch - cfg.spex.temperature_hold)
+    return 1.0 if epoch < cfg.spex.temperature_hold else max(cfg.spex.temperature_min, cooled)
 
 
 @torch.no_grad()
@@ -110,7 +109,7 @@ def dump_scores(training: Training, data: Data) -> None:
     model = training.model.eval()
     graph = data.layers[0]
     at_best = next(r for r in read_stats(Path(cfg.run_dir), 'val') if r['epoch'] == training.best_epoch)
-    metric = best_metric(list(at_best))
+    metric = best_metric(at_best)
     manifest = scores.Manifest(
         **expected_manifest(data),
         num_nodes=graph.num_nodes,
@@ -122,13 +121,9 @@ def dump_scores(training: Training, data: Data) -> None:
         metric=metric,
         metric_value=at_best[metric],
     )
-    scores.save(
-        Path(cfg.run_dir) / 'scores',
-        graph.to('cpu'),
-        model.model.attention_scores(data),
-        manifest,
-        overwrite=True,  # of this very run, killed between its scores and its summary
-    )
+    path, weights = Path(cfg.run_dir) / 'scores', model.model.attention_scores(data)
+    # What may lie there is of this very run, killed between its scores and its summary.
+    scores.save(path, graph.to('cpu'), weights, manifest, overwrite=True)
 
 
 @register_train('spexphormer')
@@ -163,12 +158,6 @@ def score_layers() -> list[int]:
     return chosen + chosen[-1:] * (cfg.gt.layers - len(chosen)) if chosen else list(range(cfg.gt.layers))
 
 
-def estimator_dir() -> Path:
-    """The stage-1 result folder: `spex.estimator` as a path, or as a name within out_dir."""
-    named = Path(cfg.spex.estimator)
-    return named if len(named.parts) > 1 else Path(cfg.out_dir).parent / named
-
-
 def load_scores(data: Data) -> tuple[list[torch.Tensor | None], Path | None]:
     """The attention scores of each layer, [E] float32, of the stage-1 run on the same graph and split.
 
@@ -184,17 +173,16 @@ def load_scores(data: Data) -> tuple[list[torch.Tensor | None], Path | None]:
     if cfg.spex.score_layers:  # then the estimator may have any number of layers that has these
         del expected['num_layers']
     seed = None if cfg.spex.estimator_seed < 0 else cfg.spex.estimator_seed
-    runs = list(estimator_dir().glob('*/scores'))
+    folder = Path(cfg.spex.estimator)
+    if len(folder.parts) == 1:  # a name within out_dir
+        folder = Path(cfg.out_dir).parent / folder
+    runs = list(folder.glob('*/scores'))
     if len(runs) == 1:  # then each difference is named, not the split alone
         path = runs[0]
         expected |= {} if seed is None else {'seed': seed}
     else:
-        path = scores.find(estimator_dir(), split_fingerprint=expected['split_fingerprint'], seed=seed)
-    loaded = scores.load(
-        path,
-        expect=expected,
-        allow_fewer_layers=cfg.spex.allow_fewer_layers,
-    )
+        path = scores.find(folder, split_fingerprint=expected['split_fingerprint'], seed=seed)
+    loaded = scores.load(path, expect=expected, allow_fewer_layers=cfg.spex.allow_fewer_layers)
     logging.info(
         f'attention scores: {path} (epoch {loaded.manifest.epoch}, τ {loaded.manifest.temperature:g})'
     )

@@ -17,7 +17,7 @@ from graphgps_ext.train.batches import Batches, is_evaluated
 from graphgps_ext.train.board import Board
 from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
 from graphgps_ext.train.metrics import best_metric
-from graphgps_ext.train.results import append_stats, drop_stats_from
+from graphgps_ext.train.results import SPLITS, append_stats, drop_stats_from
 from graphgps_ext.train.state import Training
 
 
@@ -25,27 +25,26 @@ class EpochRecord:
     """Measures the epochs of a run and tells of them; a resumed run forgets those after its checkpoint.
 
     Args:
-        run_dir: folder of the run.
         training: the model in training.
         batches: of its epochs.
     """
 
-    def __init__(self, run_dir: Path, training: Training, batches: Batches) -> None:
-        self.run_dir = run_dir
+    def __init__(self, training: Training, batches: Batches) -> None:
+        self.run_dir = Path(cfg.run_dir)
         self.training = training
         self.batches = batches
         self.params = params_count(training.model.model)
         self.durations: list[float] = []
         self.writes = training.fabric.is_global_zero
         if self.writes:
-            drop_stats_from(run_dir, training.epoch)
-            self.board = Board(run_dir)
+            drop_stats_from(self.run_dir, training.epoch)
+            self.board = Board(self.run_dir, flush_secs=30)
             self.board.log_config(cfg, self.params)
         self.bar = tqdm(
             total=cfg.optim.max_epoch,
             initial=training.epoch,
             unit='epoch',
-            desc=f'{Path(cfg.out_dir).name}/{run_dir.name}',
+            desc=f'{Path(cfg.out_dir).name}/{self.run_dir.name}',
             disable=None if self.writes else True,  # None: only on a terminal
         )
 
@@ -65,11 +64,10 @@ class EpochRecord:
     def end_epoch(self) -> dict[str, dict[str, float]]:
         """Records the epoch; the metrics of each of its splits, of all processes together."""
         training, epoch = self.training, self.training.epoch
-        splits = ('train', 'val', 'test') if is_evaluated(epoch) else ('train',)
+        splits = SPLITS if is_evaluated(epoch) else SPLITS[:1]
         values = {split: training.model.epoch_metrics(split) for split in splits}
         seconds = time.perf_counter() - self.start
         self.durations.append(seconds)
-        left = (cfg.optim.max_epoch - epoch - 1) * sum(self.durations) / len(self.durations)
         basic = {
             'lr': training.optimizer.param_groups[0]['lr'],
             'params': self.params,
@@ -80,6 +78,7 @@ class EpochRecord:
         }
         if not self.writes:
             return values
+        left = (cfg.optim.max_epoch - epoch - 1) * sum(self.durations) / len(self.durations)
         for split, metrics in values.items():
             eta = {'eta': round(left, 2)} if split == 'train' else {}
             append_stats(self.run_dir, split, {'epoch': epoch, **eta, **_rounded({**metrics, **basic})})
@@ -103,7 +102,7 @@ class EpochRecord:
         self.bar.update(1)
         line = {'loss': f'{values["train"]["loss"]:.4f}'}
         if 'val' in values:
-            name = best_metric(list(values['val']))
+            name = best_metric(values['val'])
             line |= {f'val_{name}': f'{values["val"][name]:.4f}', 'best': f'{self.training.best:.4f}'}
         self.bar.set_postfix(line)
         epoch, epochs = self.training.epoch + 1, cfg.optim.max_epoch
@@ -117,13 +116,11 @@ class EpochRecord:
             self.board.flush()
 
     def __enter__(self) -> EpochRecord:
-        """Itself."""
         return self
 
     def __exit__(self, error: type[BaseException] | None, *rest: object) -> None:
-        """Closes the progress bar; without an error the board stays open for the report."""
         self.bar.close()
-        if error is not None and self.writes:
+        if error is not None and self.writes:  # otherwise it stays open for the report
             self.board.close()
 
 

@@ -12,7 +12,7 @@ from torch_geometric.graphgym.config import cfg
 from graphgps_ext.provenance import device_name, git_revision, versions
 from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
 from graphgps_ext.train.metrics import best_metric, build_metrics, probabilities, targets
-from graphgps_ext.train.module import SPLITS, NodeClassifier
+from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.record import EpochRecord
 from graphgps_ext.train.results import config_hash, flat_config, hyper_parameters, read_stats, write_json
 from graphgps_ext.train.state import Training
@@ -31,9 +31,9 @@ def report(training: Training, record: EpochRecord, data: Data, **extra: Any) ->
         for draw in range(batches.report_draws)
     ]
     mean = torch.stack(draws).mean(0)
-    records = {split: read_stats(run_dir, split) for split in SPLITS}
-    at_best = next(r for r in records['train'] if r['epoch'] == training.best_epoch)
-    names = [str(name) for name in build_metrics(model.dim_metrics)]
+    epochs = read_stats(run_dir, 'train')
+    at_best = next(r for r in epochs if r['epoch'] == training.best_epoch)
+    names = [*build_metrics(model.dim_metrics)]
     metric = best_metric(names)
     summary: dict[str, Any] = {
         'config': Path(cfg.out_dir).name,
@@ -49,14 +49,15 @@ def report(training: Training, record: EpochRecord, data: Data, **extra: Any) ->
         summary[split] = _metrics(model, mean[mask], data.y[mask])
         singles = [_metrics(model, draw[mask], data.y[mask])[metric] for draw in draws]
         summary[split][f'{metric}_single_draw'] = sum(singles) / len(singles)
-    times = [r['time_epoch'] for r in records['train']]
+    times = sorted(r['time_epoch'] for r in epochs)
+    waiting = sum(r['time_waiting'] for r in epochs)
     summary |= {
         'params': record.params,
-        'seconds_per_epoch': round(sorted(times)[len(times) // 2], 6),
+        'seconds_per_epoch': round(times[len(times) // 2], 6),
         'seconds_total': round(sum(times), 3),
-        'seconds_sampling': round(sum(r['time_sampling'] for r in records['train']), 3),
-        'seconds_waiting': round(sum(r['time_waiting'] for r in records['train']), 3),
-        'waiting_share': round(100 * sum(r['time_waiting'] for r in records['train']) / sum(times), 2),
+        'seconds_sampling': round(sum(r['time_sampling'] for r in epochs), 3),
+        'seconds_waiting': round(waiting, 3),
+        'waiting_share': round(100 * waiting / sum(times), 2),
         'eval_draws': len(draws),
         'peak_rss_mb': round(peak_rss_mb(), 1),
         'peak_gpu_mb': round(peak_gpu_mb(), 1),

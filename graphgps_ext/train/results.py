@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import pandas as pd
-import yaml
 from torch_geometric.graphgym.config import set_cfg
 from yacs.config import CfgNode
 
@@ -76,7 +75,7 @@ def drop_stats_from(run_dir: Path, epoch: int) -> None:
 
 def flat_config(cfg: CfgNode) -> dict[str, Any]:
     """The config as one level of dotted keys."""
-    return dict(flatten(yaml.safe_load(cfg.dump())))
+    return {key: list(x) if isinstance(x, tuple) else x for key, x in flatten(cfg)}
 
 
 def _what_it_computes(flat: dict[str, Any]) -> dict[str, Any]:

@@ -55,6 +55,12 @@ class Training:
         self.network: Any = fabric.strategy.setup_module(self.model)
         self.optimizer = create_optimizer(self.model.model.parameters(), cfg.optim)
         self.scheduler = create_scheduler(self.optimizer, cfg.optim)
+        self.parts = {
+            'state_dict': self.model,
+            'optimizer': self.optimizer,
+            'scheduler': self.scheduler,
+            'precision': fabric.strategy.precision,
+        }
         self.folder = Path(cfg.run_dir) / 'ckpt'
         self.epoch = self.global_step = 0
         self.best, self.best_epoch = -math.inf, -1
@@ -73,22 +79,17 @@ class Training:
     def save(self, name: str) -> None:
         """Writes a checkpoint, whole or not at all, from the process of rank 0."""
         if self.fabric.is_global_zero:
+            content = {
+                'format': FORMAT,
+                'epoch': self.epoch,
+                'global_step': self.global_step,
+                'best': self.best,
+                'best_epoch': self.best_epoch,
+                **{name: part.state_dict() for name, part in self.parts.items()},
+            }
             with written(self.folder / name) as path:
-                torch.save(self._content(), path)
+                torch.save(content, path)
         self.fabric.barrier()
-
-    def _content(self) -> dict[str, Any]:
-        return {
-            'format': FORMAT,
-            'epoch': self.epoch,
-            'global_step': self.global_step,
-            'best': self.best,
-            'best_epoch': self.best_epoch,
-            'state_dict': self.model.state_dict(),
-            'optimizer': self.optimizer.state_dict(),
-            'scheduler': self.scheduler.state_dict(),
-            'precision': self.fabric.strategy.precision.state_dict(),
-        }
 
     def resume(self) -> None:
         """Goes on after the last checkpoint, if there is one."""
@@ -97,10 +98,8 @@ class Training:
             return
         logging.info(f'resuming from {path}')
         checkpoint = self._read(path)
-        self.model.load_state_dict(checkpoint['state_dict'])
-        self.optimizer.load_state_dict(checkpoint['optimizer'])
-        self.scheduler.load_state_dict(checkpoint['scheduler'])
-        self.fabric.strategy.precision.load_state_dict(checkpoint['precision'])
+        for name, part in self.parts.items():
+            part.load_state_dict(checkpoint[name])
         self.epoch, self.global_step = checkpoint['epoch'] + 1, checkpoint['global_step']
         self.best, self.best_epoch = checkpoint['best'], checkpoint['best_epoch']
 

@@ -22,8 +22,7 @@ def normalize_features(x: Tensor, how: str) -> Tensor:
     Args:
         x: the features.
         how: 'none'; 'row', PyG's NormalizeFeatures (the smallest of all values is subtracted, then a row is
-            divided by its sum if that is above one); 'standardize', each column to mean 0 and population
-            standard deviation 1, a constant column to 0.
+            divided by its sum if that is above one); 'standardize', see :func:`standardize`.
 
     Raises:
         ValueError: for another `how`.

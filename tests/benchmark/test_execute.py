@@ -99,6 +99,7 @@ def test_stage_2_starts_when_its_estimator_has_ended_and_others_do_not_wait(
 def test_no_more_runs_at_a_time_than_asked_for(tmp_path: Path, out: Path, jobs: int) -> None:
     if jobs == 2:
         instead(out, 'A', "wait_for('start B'); finish()")
+        instead(out, 'B', "wait_for('start A'); finish()")
     carry_out(models(tmp_path, 'A', 'B', 'C', 'D'), out, jobs=jobs)
     running, most = 0, 0
     for line in notes(out):

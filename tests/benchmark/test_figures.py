@@ -59,8 +59,9 @@ def test_every_model_is_labelled_once_and_no_label_hides_another(frame: pd.DataF
     for figure in make_figures(frame).values():
         texts = [child for child in figure.axes[0].get_children() if isinstance(child, Annotation)]
         assert sorted(text.get_text() for text in texts) == sorted(set(frame['model']))
-        renderer = FigureCanvasAgg(figure).get_renderer()
-        boxes = [Text.get_window_extent(text, renderer) for text in texts]
+        canvas = FigureCanvasAgg(figure)
+        canvas.draw()  # moves the texts to where they are seen
+        boxes = [Text.get_window_extent(text, canvas.get_renderer()) for text in texts]
         overlaps = [(i, j) for i, box in enumerate(boxes) for j in range(i) if box.overlaps(boxes[j])]
         assert not overlaps
 

@@ -11,9 +11,8 @@ from hypothesis import strategies as st
 from yacs.config import CfgNode
 
 import graphgps_ext  # noqa: F401
-from graphgps_ext.benchmark.configs import find_files, read_configs
+from graphgps_ext.benchmark.configs import Name, find_files, name_of, name_of_result, read_configs
 from graphgps_ext.benchmark.grid import read_grid
-from graphgps_ext.benchmark.names import Name, name_of, name_of_result
 from graphgps_ext.benchmark.plan import config_file, finished_runs, plan_runs, shard, write_configs
 from graphgps_ext.config.load import load_config
 from graphgps_ext.errors import UserError

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -42,16 +43,30 @@ def of_server() -> dict[str, Any]:
     return {
         'server': os.getppid(),
         'package': graphgps_ext.__file__,
-        'imported': [name in sys.modules for name in ('torch_geometric', 'graphgps_ext.benchmark.warm')],
+        'warm': 'graphgps_ext.benchmark.warm' in sys.modules,
         'cuda': torch.cuda.is_initialized() or torch.cuda._is_in_bad_fork(),
     }
 
 
 def test_server_has_imported_everything_and_touched_nothing(tmp_path: Path) -> None:
     first, second = (told(of_server, tmp_path) for _ in range(2))
-    assert first['imported'] == [True, True] and not first['cuda']
+    assert first['warm'] and not first['cuda']
     assert first['server'] == second['server'] != os.getpid()
     assert first['package'] == graphgps_ext.__file__
+
+
+@pytest.mark.parametrize('module', ['torch_geometric', 'graphgps_ext.benchmark.warm'])
+def test_importing_what_the_server_imports_leaves_the_gpu_alone(module: str) -> None:
+    # A CUDA build of torch wakes the driver to list its settings: then no fork can use a GPU any more.
+    watched = (
+        'import torch\n'
+        'asked = []\n'
+        'torch.__config__.show = lambda: asked.append(1) or ""\n'
+        f'import {module}\n'
+        'print("asked:", len(asked))'
+    )
+    told = subprocess.run([sys.executable, '-W', 'ignore', '-c', watched], capture_output=True, text=True)
+    assert told.stdout.strip() == f'asked: {int(module == "torch_geometric")}', told.stderr
 
 
 def of_process() -> dict[str, Any]:

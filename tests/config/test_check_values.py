@@ -132,11 +132,11 @@ def test_dropout_is_a_probability(graphgym_cfg: CfgNode, key: str, value: float)
     assert problems_of(cfg) == [f'{key} needs to lie in [0, 1), got {value}']
 
 
-@pytest.mark.parametrize(('value', 'wanted'), [(-0.1, 'at least 0'), (1.1, 'at most 1')])
-def test_weight_of_a_sum_lies_between_none_and_all(graphgym_cfg: CfgNode, value: float, wanted: str) -> None:
+@pytest.mark.parametrize('value', [-0.1, 1.1])
+def test_weight_of_a_sum_lies_between_none_and_all(graphgym_cfg: CfgNode, value: float) -> None:
     cfg = choose(graphgym_cfg, 'full_graph')
     set_keys(cfg, {'gt.graph_weight': value})
-    assert problems_of(cfg) == [f'gt.graph_weight needs {wanted}, got {value}']
+    assert problems_of(cfg) == [f'gt.graph_weight needs to lie in [0, 1], got {value}']
 
 
 def test_beta_is_a_share_or_negative(graphgym_cfg: CfgNode) -> None:

@@ -37,7 +37,7 @@ ABLATIONS: dict[str, tuple[dict[str, Any] | None, dict[str, Any]]] = {
 WITHOUT = {('SpexphormerNoAnnealing', 'tolokers'), ('SpexphormerNoLayerNorm', 'cora')}
 CONSTANT = {'optim.scheduler': 'none'}
 AS_POLYNORMER = {'gt.batch_norm': False, **CONSTANT}
-# Settings that the text names as published: layers and width, of METHOD's comparison too.
+# Settings that the text names as published: layers and width.
 PUBLISHED = {
     'minesweeper-ResGCN': {
         'gnn.layers_mp': 12,

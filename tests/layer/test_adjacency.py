@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 from torch_geometric.nn import GCNConv, SAGEConv
 
-from graphgps_ext.layer.adjacency import adjacency, bipartite_adjacency, normalized_adjacency
+from graphgps_ext.layer.adjacency import adjacency, normalized_adjacency
 
 
 def test_adjacency_has_a_row_for_each_target() -> None:
@@ -27,11 +27,11 @@ def test_normalized_adjacency_serves_a_convolution_that_does_not_normalize() -> 
         torch.testing.assert_close(plain(x, edges, weight), conv(x, edge_index))
 
 
-def test_bipartite_adjacency_gives_what_the_list_of_edges_gives() -> None:
+def test_adjacency_of_fewer_targets_gives_what_the_list_of_edges_gives() -> None:
     edge_index = torch.tensor([[3, 0, 0, 2], [0, 1, 1, 2]])  # by target; one source of node 1 twice
     x, conv = torch.randn(5, 7), SAGEConv(7, 6)
-    matrix = bipartite_adjacency(edge_index, x, 3)
+    matrix = adjacency(edge_index, x, 3)
     assert matrix.shape == (3, 5) and matrix.values().numel() == 4
     torch.testing.assert_close(conv((x, x[:3]), matrix), conv((x, x[:3]), edge_index))
     with torch.autocast('cpu', torch.bfloat16):
-        assert bipartite_adjacency(edge_index, x, 3) is edge_index
+        assert adjacency(edge_index, x, 3) is edge_index

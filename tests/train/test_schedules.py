@@ -7,23 +7,31 @@ import math
 import pytest
 import torch
 from torch_geometric.graphgym.register import optimizer_dict, scheduler_dict
+from yacs.config import CfgNode
 
 from graphgps_ext.train.recipes import temperature
+
+
+def annealed(cfg: CfgNode, epoch: int, *, decay: float, minimum: float, hold: int) -> float:
+    cfg.spex.temperature_decay, cfg.spex.temperature_min, cfg.spex.temperature_hold = decay, minimum, hold
+    return temperature(epoch)
 
 
 @pytest.mark.parametrize(
     ('epoch', 'expected'),
     [(0, 1.0), (4, 1.0), (5, 1.0), (6, 0.5), (7, 0.25), (8, 0.2), (100, 0.2)],
 )
-def test_temperature_is_one_then_decays_to_its_least(epoch: int, expected: float) -> None:
-    assert temperature(epoch, decay=0.5, minimum=0.2, hold=5) == pytest.approx(expected)
+def test_temperature_is_one_then_decays_to_its_least(
+    graphgym_cfg: CfgNode, epoch: int, expected: float
+) -> None:
+    assert annealed(graphgym_cfg, epoch, decay=0.5, minimum=0.2, hold=5) == pytest.approx(expected)
 
 
-def test_temperature_of_the_published_settings() -> None:
-    assert temperature(99, decay=0.99, minimum=0.05, hold=5) == pytest.approx(0.99**94)
-    assert temperature(149, decay=0.95, minimum=0.05, hold=10) == 0.05
-    assert temperature(99, decay=1.0, minimum=0.05, hold=5) == 1.0
-    assert temperature(1, decay=0.9, minimum=0.05, hold=0) == pytest.approx(0.9)
+def test_temperature_of_the_published_settings(graphgym_cfg: CfgNode) -> None:
+    assert annealed(graphgym_cfg, 99, decay=0.99, minimum=0.05, hold=5) == pytest.approx(0.99**94)
+    assert annealed(graphgym_cfg, 149, decay=0.95, minimum=0.05, hold=10) == 0.05
+    assert annealed(graphgym_cfg, 99, decay=1.0, minimum=0.05, hold=5) == 1.0
+    assert annealed(graphgym_cfg, 1, decay=0.9, minimum=0.05, hold=0) == pytest.approx(0.9)
 
 
 def learning_rates(num_warmup_epochs: int, max_epoch: int) -> list[float]:

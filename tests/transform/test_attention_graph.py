@@ -72,8 +72,7 @@ def test_rows_equal_the_set_oracle_in_the_promised_order(graph, undirected, expa
     )
     table = expander_table(num_nodes, 2, seed=7) if expander else None
     assert rows(result.neighbors) == oracle(edges, num_nodes, undirected, table, self_loops, virtual)
-    assert result.num_nodes == num_nodes
-    assert result.num_virtual_nodes == virtual
+    assert result.neighbors.num_nodes == num_nodes + virtual
     assert result.neighbors.num_sources == num_nodes + virtual
     assert result.neighbors.source.dtype == torch.int32
     assert result.edge_attr is None

@@ -24,10 +24,9 @@ from pathlib import Path
 
 from torch_geometric.data import Data
 
-from graphgps_ext.loader.datasets.check import checked
+from graphgps_ext.loader.datasets.check import checked, match_name
 from graphgps_ext.loader.datasets.file import load_file
 from graphgps_ext.loader.datasets.grid import minesweeper_grid
-from graphgps_ext.loader.datasets.names import match_name
 from graphgps_ext.loader.datasets.ogb import load_ogb
 from graphgps_ext.loader.datasets.pokec import load_pokec
 from graphgps_ext.loader.datasets.pyg import PYG_NAMES, load_pyg

@@ -1,14 +1,34 @@
-"""One form for the graphs of all sources, and the checks on what came in."""
+"""Checks on the name that was asked for and the graph that came in, which gets one form for all sources."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
 
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 
-from graphgps_ext.errors import DataError
+from graphgps_ext.errors import ConfigError, DataError
 
 MASKS = ('train_mask', 'val_mask', 'test_mask')
+
+
+def match_name(name: str, known: Iterable[str], source: str) -> str:
+    """The known name that equals `name` up to case and `_` for `-`.
+
+    Raises:
+        ValueError: if there is none; suggests the nearest one and lists all.
+    """
+    by_key = {candidate.lower(): candidate for candidate in known}
+    key = name.lower().replace('_', '-')
+    if key in by_key:
+        return by_key[key]
+    nearest = difflib.get_close_matches(key, by_key, n=1)
+    hint = f'; did you mean {by_key[nearest[0]]}?' if nearest else ''
+    raise ConfigError(
+        f'dataset.name {name!r} is no data set of {source}{hint} (known: {", ".join(by_key.values())})'
+    )
 
 
 def checked(data: Data, source: str) -> Data:
@@ -20,30 +40,37 @@ def checked(data: Data, source: str) -> Data:
 
     Returns:
         Data with x [N, F] float32 dense; y [N] int64 with classes from 0 and -1 = no label, or [N, tasks]
-        float32 with NaN = no label; edge_index [2, E] int64, contiguous; masks bool. Others stay as they are.
+        float32 with NaN = no label; edge_index [2, E] int64, contiguous; masks [N] or [N, S] bool; edge_attr
+        [E, D] float32. Others stay as they are.
 
     Raises:
         ValueError: for features that are not finite, edges to nodes that do not exist, labels below -1, less
-            than two classes.
+            than two classes, masks or edge features of another shape.
     """
-    data.x = _features(data.x, source)
+    data.x = _features(data.x, 'x', '[N, F]', None, source)
     num_nodes = data.x.shape[0]
     data.edge_index = _edges(data.edge_index, num_nodes, source)
     data.y = _labels(data.y, num_nodes, source)
-    for name in MASKS:
-        if name in data:
-            data[name] = data[name].bool()
+    shapes = {name: list(data[name].shape) for name in MASKS if name in data}
+    if any(len(shape) not in (1, 2) or shape[0] != num_nodes for shape in shapes.values()):
+        raise DataError(f'{source}: masks need shape [{num_nodes}] or [{num_nodes}, S], got {shapes}')
+    for name in shapes:
+        data[name] = data[name].bool()
+    if 'edge_attr' in data:
+        shape = f'[{data.num_edges}, D] (edge_index has {data.num_edges} columns)'
+        data.edge_attr = _features(data.edge_attr, 'edge_attr', shape, data.num_edges, source)
     return data
 
 
-def _features(x: Tensor, source: str) -> Tensor:
-    dense = x.to_dense() if x.layout != torch.strided else x
+def _features(values: Tensor, name: str, shape: str, num_rows: int | None, source: str) -> Tensor:
+    dense = values.to_dense() if values.layout != torch.strided else values
     dense = dense.float().contiguous()
-    if dense.dim() != 2:
-        raise DataError(f'{source}: x needs shape [N, F], got {list(dense.shape)}')
-    if not dense.isfinite().all():
+    if dense.dim() != 2 or num_rows not in (None, dense.shape[0]):
+        raise DataError(f'{source}: {name} needs shape {shape}, got {list(dense.shape)}')
+    # The two bounds take no memory, and are NaN if a value is.
+    if dense.numel() and not torch.stack(dense.aminmax()).isfinite().all():
         bad = int((~dense.isfinite()).any(dim=1).sum())
-        raise DataError(f'{source}: x holds NaN or infinite values in {bad} of {dense.shape[0]} nodes')
+        raise DataError(f'{source}: {name} holds NaN or infinite values in {bad} of {dense.shape[0]} rows')
     return dense
 
 

@@ -56,9 +56,6 @@ def load_file(path: str | Path) -> Data:
     _check_keys(tensors, source)
     data = checked(Data(**tensors), source)
     _check_classes(data.y, source)
-    _check_masks(data, source)
-    if 'edge_attr' in data:
-        data.edge_attr = _edge_features(data.edge_attr, data.num_edges, source)
     return data
 
 
@@ -129,22 +126,3 @@ def _check_classes(y: Tensor, source: str) -> None:
             f'{", ".join(map(str, absent[:5]))}{", ..." if len(absent) > 5 else ""}; '
             f'renumber them with numpy.unique(y, return_inverse=True)'
         )
-
-
-def _check_masks(data: Data, source: str) -> None:
-    num_nodes = data.x.shape[0]
-    shapes = {key: list(data[key].shape) for key in MASKS if key in data}
-    if any(len(shape) not in (1, 2) or shape[0] != num_nodes for shape in shapes.values()):
-        raise DataError(f'{source}: masks need shape [{num_nodes}] or [{num_nodes}, S], got {shapes}')
-
-
-def _edge_features(edge_attr: Tensor, num_edges: int, source: str) -> Tensor:
-    if edge_attr.dim() != 2 or edge_attr.shape[0] != num_edges:
-        raise DataError(
-            f'{source}: edge_attr needs shape [{num_edges}, D] (edge_index has {num_edges} columns), '
-            f'got {list(edge_attr.shape)}'
-        )
-    edge_attr = edge_attr.float()
-    if not edge_attr.isfinite().all():
-        raise DataError(f'{source}: edge_attr holds NaN or infinite values')
-    return edge_attr.contiguous()

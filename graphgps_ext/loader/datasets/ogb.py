@@ -10,19 +10,20 @@ import sys
 from pathlib import Path
 from types import ModuleType
 
+import pandas as pd
 import torch
 from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.utils import index_to_mask, scatter
 
 from graphgps_ext.errors import DataError
+from graphgps_ext.loader.datasets.check import match_name
 from graphgps_ext.loader.datasets.download import (
     absent_files,
     made_folder,
     missing_data_error,
     staging_folder,
 )
-from graphgps_ext.loader.datasets.names import match_name
 
 OGB_NAMES = ('ogbn-arxiv', 'ogbn-proteins', 'ogbn-products')
 
@@ -95,15 +96,11 @@ def _read(folder: Path, split_folder: str, *, both_directions: bool) -> Data:
 
 
 def _column_table(path: Path) -> Tensor:
-    import pandas as pd
-
     return torch.from_numpy(pd.read_csv(path, compression='gzip', header=None).to_numpy(copy=True))
 
 
 def _info(name: str) -> dict[str, str]:
     """OGB's own facts on a data set: its `master.csv` has a column for each."""
-    import pandas as pd
-
     ogb_folder = Path(_import_ogb().__file__ or '').parent
     master = pd.read_csv(ogb_folder / 'nodeproppred' / 'master.csv', index_col=0, keep_default_na=False)
     return {str(key): str(value) for key, value in master[name].items()}

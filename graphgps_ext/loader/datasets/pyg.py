@@ -15,8 +15,8 @@ from torch_geometric import datasets
 from torch_geometric.data import Data, InMemoryDataset, download_url
 
 from graphgps_ext.errors import ConfigError, DataError
+from graphgps_ext.loader.datasets.check import match_name
 from graphgps_ext.loader.datasets.download import absent_files, missing_data_error, publish, staging_folder
-from graphgps_ext.loader.datasets.names import match_name
 
 # Names of each class, Planetoid's as PyG spells its folders; none: the class is one data set.
 PYG_NAMES: dict[str, tuple[str, ...]] = {
@@ -123,15 +123,11 @@ class _PlanetoidRawFiles(_RawFiles):
 
     @property
     def raw_file_names(self) -> list[str]:
-        return [*super().raw_file_names, *self._split_file_names()]
-
-    def _split_file_names(self) -> list[str]:
-        count = 10 if self.split == 'geom-gcn' else 0
-        return [f'{self.name.lower()}_split_0.6_0.2_{i}.npz' for i in range(count)]
+        splits = range(10 if self.split == 'geom-gcn' else 0)
+        return [*super().raw_file_names, *(f'{self.name.lower()}_split_0.6_0.2_{i}.npz' for i in splits)]
 
     def download(self) -> None:
         # PyG's own goes through fsspec, on which the socket timeout has no effect.
-        for name in super().raw_file_names:
-            download_url(f'{self.url}/{name}', self.raw_dir)
-        for name in self._split_file_names():
-            download_url(f'{self.geom_gcn_url}/splits/{name}', self.raw_dir)
+        for name in self.raw_file_names:
+            place = f'{self.geom_gcn_url}/splits' if name.endswith('.npz') else self.url
+            download_url(f'{place}/{name}', self.raw_dir)
