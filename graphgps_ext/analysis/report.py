@@ -7,9 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from torch.utils.tensorboard import SummaryWriter
 
@@ -42,56 +40,43 @@ class _Part:
     show: Callable[[Measures], pd.DataFrame]
 
 
-def _wide(frame: pd.DataFrame, names: list[str], across: str, value: str = 'mean') -> pd.DataFrame:
-    """Text cells `mean [low, high]` over runs, one column per value of `across`."""
+def _wide(frame: pd.DataFrame, names: str, across: str, value: str = 'mean') -> pd.DataFrame:
+    """Text cells `mean [low, high]` over runs: columns with these names, and one per value of `across`."""
     rows = over_runs(frame, value)
     rows['cell'] = [reading.interval_text(row.mean, row.low, row.high) for row in rows.itertuples()]
-    wide = rows.pivot_table(index=names, columns=across, values='cell', aggfunc='first', sort=False)
+    wide = rows.pivot_table(index=names.split(), columns=across, values='cell', aggfunc='first', sort=False)
     return wide.reindex(columns=rows[across].unique()).fillna('–').reset_index()
-
-
-def _entropy_table(measures: Measures) -> pd.DataFrame:
-    return _wide(measures.entropy, ['network', 'edges', 'layer'], 'measure')
-
-
-def _layers_table(measures: Measures) -> pd.DataFrame:
-    return _wide(measures.layers, ['network', 'layer', 'other_layer'], 'measure')
 
 
 def _coverage_table(measures: Measures) -> pd.DataFrame:
     rows = select(measures.coverage, edges=ALL_EDGES)
     rows = rows[rows['nodes_above'] >= 0.01 * rows['nodes']]
     count, share = rows['k'].map('k = {:g}'.format), rows['k'].map('{:.0%} of d'.format)
-    return _wide(
-        rows.assign(k=count.where(rows['kind'] == 'count', share)), ['network', 'layer'], 'k', 'mean_above'
-    )
+    rows = rows.assign(k=count.where(rows['kind'] == 'count', share))
+    return _wide(rows, 'network layer', 'k', 'mean_above')
 
 
 def _types_table(measures: Measures) -> pd.DataFrame:
-    names = ['network', 'layer']
-    mass = _wide(measures.edge_types, names, 'name')
-    share = _wide(measures.edge_types, names, 'name', 'edge_share')
+    mass = _wide(measures.edge_types, 'network layer', 'name')
+    share = _wide(measures.edge_types, 'network layer', 'name', 'edge_share')
     share = share.replace(r' \[.*', '', regex=True)  # the mean alone
-    return mass.merge(share, on=names, suffixes=('', ' (share of edges)'))
+    return mass.merge(share, on=['network', 'layer'], suffixes=('', ' (share of edges)'))
 
 
 def _kept_table(measures: Measures) -> pd.DataFrame:
     rows = measures.kept.assign(degree=measures.kept['degree'].map('K = {}'.format))
-    return _wide(rows, ['network', 'layer'], 'degree')
-
-
-def _distance_table(measures: Measures) -> pd.DataFrame:
-    names = ['expander', 'edges', 'network', 'layer']
-    return _wide(measures.distances.drop(columns='reference_run'), names, 'measure')
+    return _wide(rows, 'network layer', 'degree')
 
 
 PARTS = (
     _Part('distances', 'Distance between networks', figures.distances_figure, reading.read_distances,
-          ('distances',), _distance_table),
+          ('distances',), lambda m: _wide(m.distances.drop(columns='reference_run'),
+                                          'expander edges network layer', 'measure')),
     _Part('entropy', 'Entropy and effective number of neighbours', figures.entropy_figure,
-          reading.read_entropy, ('entropy',), _entropy_table),
+          reading.read_entropy, ('entropy',),
+          lambda m: _wide(m.entropy, 'network edges layer', 'measure')),
     _Part('layers', 'Layers compared with each other', figures.layers_figure, reading.read_layers,
-          ('layers',), _layers_table),
+          ('layers',), lambda m: _wide(m.layers, 'network layer other_layer', 'measure')),
     _Part('coverage', 'Top-k coverage', figures.coverage_figure, reading.read_coverage,
           ('coverage',), _coverage_table),
     _Part('edge_types', 'Attention by edge type', figures.edge_types_figure, reading.read_edge_types,
@@ -159,16 +144,10 @@ def _write_part(folder: Path, part: _Part, measures: Measures, writer: SummaryWr
         return lines
     figure = part.figure(measures)
     figure.savefig(folder / f'{part.name}.png', dpi=_DPI)
-    writer.add_image(part.name, _pixels(figure), dataformats='HWC')
+    writer.add_figure(part.name, figure)
     files = []
     for name in part.tables:
         getattr(measures, name).to_csv(folder / f'{name}.csv', index=False)
         files.append(f'[{name}.csv]({name}.csv)')
     lines += [f'![{part.title}]({part.name}.png)', '', f'Numbers of every run: {", ".join(files)}.', '']
     return [*lines, markdown_table(part.show(measures))]
-
-
-def _pixels(figure: Figure) -> np.ndarray:
-    canvas = FigureCanvasAgg(figure)
-    canvas.draw()
-    return np.asarray(canvas.buffer_rgba())[:, :, :3]

@@ -74,9 +74,8 @@ def suggestions(runs: list[Run], share: float) -> pd.DataFrame:
         edges = kept_share(scores.graph, degrees)
         kept = ', '.join(f'{row.sampled:.3f} ± {row.error:.3f}' for row in table.itertuples())
         print(f'{run.network}, run {run.name}: spex.layer_degrees "{degrees}" keeps {kept} of the attention')
-        print(
-            f'    mass (mean ± standard error of draws, per layer) and {edges:.1f} % of the edges', flush=True
-        )
+        of_edges = f'{edges:.1f} % of the edges'
+        print(f'    mass (mean ± standard error of draws, per layer) and {of_edges}', flush=True)
         tables.append(named(table, network=run.network, run=run.name))
     return pd.concat(tables, ignore_index=True)
 
@@ -100,8 +99,6 @@ def main(argv: Sequence[str] | None = None) -> None:
     measures = measure(
         runs, reference=arguments.reference, progress=lambda text: print(f'  {text}', flush=True)
     )
-    notes = [
-        f'Command: `graphgps-ext analyze {shlex.join(argv)}`',
-        f'Machine: {describe(torch.device("cpu"))}',
-    ]
+    machine = describe(torch.device('cpu'))
+    notes = [f'Command: `graphgps-ext analyze {shlex.join(argv)}`', f'Machine: {machine}']
     print(f'report: {write_report(out, measures, notes=notes, extra=extra)}')

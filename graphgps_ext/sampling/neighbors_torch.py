@@ -90,9 +90,8 @@ def _draw_chunk(
     packed = key.view(torch.int64) >> (63 - KEY_BITS)
     if weight is not None:
         packed[weight == 0] = NO_KEY
-    packed, order = packed.add_(row << KEY_BITS).sort(
-        stable=True
-    )  # of equal keys the earlier edge comes first
+    # Of equal keys the earlier edge comes first.
+    packed, order = packed.add_(row << KEY_BITS).sort(stable=True)
 
     front = torch.arange(degree, device=end.device)
     at = ((end - length)[:, None] + front).clamp_(max=max(num_edges - 1, 0))

@@ -12,9 +12,7 @@ from torch import Tensor
 
 MASK = 2**64 - 1
 GOLDEN = 0x9E3779B97F4A7C15  # 2⁶⁴ / golden ratio: the step between numbers of one stream
-NODE_STEP = (
-    0xD1342543DE82EF95  # any odd constant; differs from GOLDEN so that streams are no shifts of each other
-)
+NODE_STEP = 0xD1342543DE82EF95  # any odd one; not GOLDEN, so that streams are no shifts of each other
 MIX_1 = 0xBF58476D1CE4E5B9
 MIX_2 = 0x94D049BB133111EB
 UNIFORM_BITS = 52  # one fewer than a double holds, so that bits + 0.5 is exact and never rounds up to 1
