@@ -24,7 +24,7 @@ from graphgps_ext.errors import ConfigError, DataError
 
 EXAMPLES = """
   graphgps-ext benchmark 'configs/*/minesweeper-grid*' --repeat 2
-  graphgps-ext benchmark configs/GCN configs/Spexphormer --splits all dataset.dir DIR
+  graphgps-ext benchmark GCN/tolokers-GCN 'Spexphormer/tolokers-*' --splits all dataset.dir DIR
   graphgps-ext benchmark GCN/actor-GCN --grid grid.txt --jobs 4
   graphgps-ext benchmark --collect results --out results/benchmark/all
 

@@ -8,7 +8,7 @@
     --jobs N          processes that share the study
     key value         overrides of the config, as for `train`
 
-Files that are not there are looked for among the shipped ones (`--space search/spexphormer`). Beside the
+Files that are not there are looked for among the shipped ones (`--space search/gps`). Beside the
 study stands a folder of its name: `best/`, the config files with the best settings so far, and
 `trials/<number>/`, what each trial has recorded. The test metric is neither read nor printed.
 """
