@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -42,7 +43,7 @@ class OneBatch:
         yield self.make()
 
 
-class Batches:
+class Batches(ABC):
     """Batches that are functions of (seed, purpose, epoch): other ones in each epoch, equal after a resume.
 
     The next batch, also that of the next epoch or evaluation, is made while the model computes. Subclasses
@@ -56,9 +57,9 @@ class Batches:
         self.executor: ThreadPoolExecutor | None = None
         self.streams: dict[tuple[int, int], Prefetched] = {}  # by purpose and epoch
 
+    @abstractmethod
     def loader(self, purpose: int, number: int) -> Loader:
         """Batches for the training or evaluation of epoch `number`, or for draw `number` of the report."""
-        raise NotImplementedError
 
     def start(self, fabric: Fabric) -> None:
         """Starts the background thread, unless there are workers."""
@@ -115,11 +116,15 @@ class WholeGraphBatches(Batches):
         # PyG moves in place; the caller's graph stays where it is.
         self.graph = in_precision(copy.copy(self.graph), fabric).to(fabric.device)
 
-    def training(self, number: int) -> Loader:
-        """The graph: there is nothing to make, to draw or to wait for."""
+    def loader(self, purpose: int, number: int) -> Loader:
+        """The graph: there is nothing to draw."""
         return [self.graph]
 
-    evaluation = report = training
+    def training(self, epoch: int) -> Loader:
+        """The graph: there is nothing to make in the background or to wait for."""
+        return [self.graph]
+
+    evaluation = training
 
 
 class RandomParts(Batches):
@@ -233,4 +238,7 @@ def in_precision(values: Any, fabric: Fabric) -> Any:
         return values
     if isinstance(values, Tensor):
         return values.double()
-    return values.apply(lambda value: value.double() if value.is_floating_point() else value)
+    if 'attention_edge_attr' in values:  # one for each layer, into which PyG does not look
+        values.attention_edge_attr = values.attention_edge_attr.map(Tensor.double)
+    keys = [key for key, value in values if isinstance(value, Tensor) and value.is_floating_point()]
+    return values.apply(Tensor.double, *keys)

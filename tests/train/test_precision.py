@@ -14,12 +14,15 @@ from graphgps_ext.train import fit
 from graphgps_ext.train.state import Training
 
 MINI_BATCH = {'train.sampler': 'spex_neighbor', 'val.sampler': 'spex_neighbor', 'train.batch_size': 50}
+EDGE_FEATURES = {'dataset.format': 'file', 'prep.edge_attr': True}
 STAGES: dict[str, tuple[str, dict[str, Any]]] = {
     'stage 1': ('estimator', {}),
     'stage 2': ('spexphormer', {}),
     'mini-batches': ('spexphormer', MINI_BATCH),
     'auto': ('spexphormer', {'gt.attention_impl': 'auto'}),
     'baseline': ('GCN', {}),
+    'edge features': ('Exphormer', EDGE_FEATURES),
+    'sampled edge features': ('spexphormer', {**EDGE_FEATURES, 'spex.strategy': 'uniform'}),
     'random parts': ('GCN', {'train.sampler': 'random_node', 'train.batch_size': 100}),
 }
 WEIGHTS = {'bf16-mixed': torch.float32, '16-mixed': torch.float32, '64-true': torch.float64}
@@ -30,6 +33,10 @@ AUTOCAST = {'bf16-mixed': torch.bfloat16, '16-mixed': torch.bfloat16, '64-true':
 def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Results of all of them in float32, of which that of stage 1 serves every stage 2."""
     out_dir = tmp_path_factory.mktemp('single')
+    rng = np.random.default_rng(0)
+    x, edge_index = rng.normal(size=(200, 5)), rng.integers(200, size=(2, 600))
+    edge_attr = rng.normal(size=(600, 3))
+    np.savez(out_dir / 'graph.npz', x=x, y=x[:, 0] > 0, edge_index=edge_index, edge_attr=edge_attr)
     for name, (stage, changes) in STAGES.items():
         runs.run(stage, out_dir / name, keys(out_dir, name) | changes)
     return out_dir
@@ -37,7 +44,8 @@ def single(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def keys(single: Path, name: str) -> dict[str, Any]:
     estimator = {'spex.estimator': single / 'stage 1' / runs.CONFIGS['estimator'].stem}
-    return {'round': 12, **(estimator if STAGES[name][0] == 'spexphormer' else {})}
+    own = estimator if STAGES[name][0] == 'spexphormer' else {}
+    return {'round': 12, 'dataset.path': single / 'graph.npz', **own}
 
 
 def run_dir(out_dir: Path, name: str) -> Path:
