@@ -32,13 +32,12 @@ class _OnDevice:
     """A dataclass of tensors, which move together."""
 
     def to(self, device: torch.device | str, *, non_blocking: bool = False) -> Self:
-        """The same on another device."""
+        """The same on another device; itself if it is there."""
         values = {f.name: getattr(self, f.name) for f in fields(self)}  # type: ignore[arg-type]
-        moved = {
-            name: value.to(device, non_blocking=non_blocking)
-            for name, value in values.items()
-            if isinstance(value, Tensor | _OnDevice)
-        }
+        parts = {name: value for name, value in values.items() if isinstance(value, Tensor | _OnDevice)}
+        moved = {name: part.to(device, non_blocking=non_blocking) for name, part in parts.items()}
+        if all(moved[name] is part for name, part in parts.items()):
+            return self
         return replace(self, **moved)  # type: ignore[type-var]
 
 

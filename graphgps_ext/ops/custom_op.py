@@ -61,13 +61,8 @@ def fused_attention_backward(*arguments: Any) -> tuple[Tensor, Tensor, Tensor, T
     grad, out, lse, *flat, want_edge_grad, implementation = arguments
     inputs, transpose = _split(flat)
     if transpose is None:
-        graph = (
-            inputs.indptr,
-            inputs.source,
-            inputs.edge_type,
-            inputs.key.shape[0],
-            inputs.type_scale.shape[0],
-        )
+        sizes = inputs.key.shape[0], inputs.type_scale.shape[0]
+        graph = (inputs.indptr, inputs.source, inputs.edge_type, *sizes)
         transpose = make_transpose(*graph, with_edge_id=inputs.edge_bias is not None)
     return _backend(implementation).backward(grad, out, lse, inputs, transpose, want_edge_grad)
 

@@ -20,6 +20,7 @@ from graphgps_ext.loader.neighbor_loader import SparseNeighborLoader, full_batch
 from graphgps_ext.loader.prefetch import Loader, Prefetched
 from graphgps_ext.sampling import SamplingPlan, stream_key
 from graphgps_ext.transform.attention_graph import graph_share, kept_share
+from graphgps_ext.transform.batch import to_device
 
 # Purposes of draws, so that no draw of one is a draw of another.
 TRAINING, EVALUATION, REPORT = range(3)
@@ -114,7 +115,7 @@ class WholeGraphBatches(Batches):
     def start(self, fabric: Fabric) -> None:
         """Moves the graph to the device once."""
         # PyG moves in place; the caller's graph stays where it is.
-        self.graph = in_precision(copy.copy(self.graph), fabric).to(fabric.device)
+        self.graph = to_device(in_precision(copy.copy(self.graph), fabric), fabric.device)
 
     def loader(self, purpose: int, number: int) -> Loader:
         """The graph: there is nothing to draw."""

@@ -21,6 +21,7 @@ from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.record import EpochRecord
 from graphgps_ext.train.results import start_run_dir
 from graphgps_ext.train.state import Training, launch
+from graphgps_ext.transform.batch import to_device
 
 AfterEvaluation = Callable[[int, float], None]
 
@@ -109,7 +110,7 @@ def train_step(training: Training, batch: Data, *, ends_group: bool) -> None:
     A batch without training nodes adds nothing.
     """
     fabric, network, optimizer = training.fabric, training.network, training.optimizer
-    batch = fabric.to_device(batch)
+    batch = to_device(batch, fabric.device)
     waits = not ends_group and isinstance(network, DistributedDataParallel)
     with network.no_sync() if waits else nullcontext():
         with training.forward_context():
@@ -138,7 +139,7 @@ def evaluate(training: Training, batches: Iterable[Data], record: EpochRecord) -
 @torch.no_grad()
 def evaluate_batch(training: Training, batch: Data) -> None:
     """Counts the predictions of a batch; the rows of each split are told apart by its mask."""
-    batch = training.fabric.to_device(batch)
+    batch = to_device(batch, training.fabric.device)
     with training.forward_context():
         pred, true = training.network(batch)
         for split in ('val', 'test'):

@@ -16,6 +16,7 @@ from torchmetrics import MeanMetric
 
 from graphgps_ext.train.metrics import build_metrics, targets
 from graphgps_ext.train.results import SPLITS
+from graphgps_ext.transform.batch import to_device
 
 
 class NodeClassifier(nn.Module):
@@ -76,7 +77,7 @@ class NodeClassifier(nn.Module):
         self.eval()
         predictions = None
         for batch in batches:
-            batch = batch.to(device)
+            batch = to_device(batch, device)
             pred, true = self(batch)
             # Any labels do: only the prediction is wanted, and unlabelled nodes have none.
             _, prediction = compute_loss(pred, torch.zeros_like(true))

@@ -22,6 +22,18 @@ def per_layer(batch: Data, key: str) -> PerLayer[Any]:
     return value[0] if isinstance(value, list) else value
 
 
+def to_device(batch: Data, device: torch.device) -> Data:
+    """Moves a batch, in place.
+
+    What it carries for each layer is moved here: from an error in there, such as a lack of memory, PyG would
+    go on with what lies on the old device.
+    """
+    for key in ('layers', 'attention_edge_attr'):
+        if key in batch:
+            batch[key] = per_layer(batch, key).to(device)
+    return batch.to(device)
+
+
 def layer_graphs(batch: Data, num_layers: int) -> PerLayer[Graph]:
     """The graph of each layer.
 

@@ -9,7 +9,13 @@ import torch
 from torch_geometric.data import Batch, Data
 
 from graphgps_ext.graph import InNeighbors, PerLayer
-from graphgps_ext.transform.batch import edge_attr_per_layer, layer_graphs, plain_graph, take_layer
+from graphgps_ext.transform.batch import (
+    edge_attr_per_layer,
+    layer_graphs,
+    plain_graph,
+    take_layer,
+    to_device,
+)
 
 
 def some_graph() -> InNeighbors:
@@ -44,6 +50,25 @@ def test_what_layers_share_moves_to_a_device_once(collated: bool) -> None:
         assert len(found) == 3 and len({*ids(found)}) == 1
     assert layer_graphs(moved, 3)[0].source.is_meta and edge_attr_per_layer(moved, 3)[0].is_meta
     assert not data.layers[0].source.is_meta
+
+
+@pytest.mark.parametrize('collated', [False, True])
+def test_an_error_while_graphs_move_is_not_passed_over(
+    collated: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(self: InNeighbors, device: object, **kwargs: object) -> InNeighbors:
+        raise torch.OutOfMemoryError('no room')
+
+    batch = Batch.from_data_list([whole_graph()]) if collated else whole_graph()
+    assert layer_graphs(to_device(copy.copy(batch), torch.device('meta')), 3)[0].source.is_meta
+    monkeypatch.setattr(InNeighbors, 'to', full)
+    with pytest.raises(torch.OutOfMemoryError, match='no room'):
+        to_device(batch, torch.device('meta'))
+
+
+def test_a_graph_that_is_there_is_not_made_again() -> None:
+    graph = some_graph()
+    assert graph.to('cpu') is graph
 
 
 def test_a_layer_at_a_time_uses_the_batch_up() -> None:
