@@ -32,6 +32,8 @@ setup(
         'pandas>=2.2',  # read by the data sets of torch-geometric and ogb, and for aggregation
         'scikit-learn>=1.5',  # read by ogb
         'threadpoolctl>=3.5',
+        'filelock>=3.15',
+        'platformdirs>=4',
         'tqdm>=4.66',
         'matplotlib>=3.9',
         'tabulate>=0.9',  # Markdown tables of pandas

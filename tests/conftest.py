@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
+import tempfile
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,6 +22,10 @@ with warnings.catch_warnings():
 # On the small graphs of the tests two threads are no faster, and wait for each other on a busy machine; the
 # tests of threads set them.
 torch.set_num_threads(1)
+
+# What the package remembers of files is not to be that of the user.
+os.environ['GRAPHGPS_EXT_CACHE'] = tempfile.mkdtemp(prefix='graphgps-ext-cache-')
+atexit.register(shutil.rmtree, os.environ['GRAPHGPS_EXT_CACHE'], ignore_errors=True)
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 DATASETS_VARIABLE = 'GRAPHGPS_EXT_DATASETS'
