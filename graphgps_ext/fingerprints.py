@@ -49,7 +49,11 @@ def file_fingerprint(path: Path, *, again: bool = False) -> str:
 
 
 def remembered(
-    key: str, compute: Callable[[], tuple[Iterable[Path], dict[str, str]]], *, again: bool = False
+    key: str,
+    compute: Callable[[], tuple[Iterable[Path], dict[str, str]]],
+    *,
+    again: bool = False,
+    since: float | None = None,
 ) -> dict[str, str]:
     """Fingerprints of what was read from files: those of the last time if no file has changed since.
 
@@ -59,17 +63,19 @@ def remembered(
 
     Args:
         key: says what is hashed, and how.
-        compute: reads the files; gives them and the fingerprints.
+        compute: reads the files; gives them and the fingerprints. What comes of no files is not remembered.
         again: hash, whatever is remembered.
+        since: when reading the files began, in seconds since the epoch, if that was before this call: files
+            that have changed since are none of those remembered.
     """
     folder = os.environ.get('GRAPHGPS_EXT_CACHE') or platformdirs.user_cache_dir('graphgps_ext')
     place = Path(folder) / 'fingerprints' / f'{fingerprint(key)}.json'
-    if not again and (found := _recall(place, key)) is not None:
+    settled = (time.time() if since is None else since) - _SETTLED_SECONDS
+    if not again and (found := _recall(place, key, settled)) is not None:
         return found
-    settled = time.time() - _SETTLED_SECONDS
     files, values = compute()
     states = [_state(file) for file in files]
-    if all(max(modified, changed) < settled * 1e9 for *_, modified, changed in states):
+    if states and _are_settled(states, settled):
         content = {'key': key, 'files': states, 'values': values}
         with suppress(OSError), written(place) as temporary:
             check = fingerprint(json.dumps(content))
@@ -77,17 +83,22 @@ def remembered(
     return values
 
 
-def _recall(place: Path, key: str) -> dict[str, str] | None:
+def _recall(place: Path, key: str, settled: float) -> dict[str, str] | None:
     """What is remembered, if it is whole and its files have not changed."""
     try:
         content = json.loads(place.read_bytes())
         check = content.pop('check')
         if check != fingerprint(json.dumps(content)) or content['key'] != key:
             return None
-        same = all(_state(Path(state[0])) == tuple(state) for state in content['files'])
+        states = [_state(Path(state[0])) for state in content['files']]
+        same = states == [tuple(state) for state in content['files']] and _are_settled(states, settled)
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
         return None
     return content['values'] if same else None
+
+
+def _are_settled(states: list[tuple[str, int, int, int, int]], settled: float) -> bool:
+    return all(max(modified, changed) < settled * 1e9 for *_, modified, changed in states)
 
 
 def _state(file: Path) -> tuple[str, int, int, int, int]:

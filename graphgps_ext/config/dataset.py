@@ -17,6 +17,7 @@ KEYS = {
         'public', 'Which own splits of Planetoid: public, or the ten of geom-gcn.'
     ),
     'dataset.path': Key('', "A user's own graph (format: file): path of one .npz or .pt file."),
+    'dataset.hash_again': Key(False, 'Hash the files of the data set again, whatever is remembered of them.'),
     'dataset.grid_side': Key(100, 'Side of the embedded Minesweeper grid (format: grid).', low=2),
     'dataset.grid_seed': Key(0, 'Seed of the embedded Minesweeper grid.'),
     'dataset.normalize_features': Key(

@@ -1,16 +1,23 @@
-"""From the config to one graph: data set, split, attention graph."""
+"""From the config to one graph: data set, split, attention graph; and to the fingerprints of its data."""
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
 import torch
+import torch_geometric
 from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.register import register_loader
 
 from graphgps_ext.errors import ConfigError
+from graphgps_ext.fingerprints import fingerprint, remembered
 from graphgps_ext.graph import PerLayer, graph_edges
-from graphgps_ext.loader.datasets import load_data
+from graphgps_ext.loader.datasets import Source, load_data
+from graphgps_ext.loader.datasets.check import MASKS
 from graphgps_ext.ops import with_transpose
 from graphgps_ext.transform.attention_graph import attention_graph
 from graphgps_ext.transform.features import normalize_features, positional_encodings
@@ -21,6 +28,9 @@ from graphgps_ext.transform.split import (
     labeled_nodes,
     random_split,
 )
+
+# To be raised with every change of a reader: what is remembered of the files is of what the older one read.
+READER_VERSION = 1
 
 
 class SingleGraph(InMemoryDataset):
@@ -47,22 +57,17 @@ def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
         attention graph as that of each layer (`layers`, and `attention_edge_attr` with edge features: see
         transform/batch.py) and, with virtual nodes, `virtual_node` [N] int64: 0 for real nodes, else 1..V.
         With a local branch on all edges of the graph, `local_edge_index` [2, E'] int64: the attention graph's
-        edges of type `GRAPH`.
+        edges of type `GRAPH`. `fingerprints` is what :func:`data_fingerprints` says of the same data.
 
     Raises:
         ValueError: if the config asks for a split or for edge features that the data set does not have.
     """
-    data = load_data(
-        format,
-        name,
-        dataset_dir,
-        planetoid_split=cfg.dataset.planetoid_split,
-        path=cfg.dataset.path,
-        grid_side=cfg.dataset.grid_side,
-        grid_seed=cfg.dataset.grid_seed,
-    )
-    if data is None:
+    began = time.time()
+    source = _load(format, name, dataset_dir)
+    if source is None:
         return None
+    data = source.data
+    data.fingerprints = _remembered(format, name, dataset_dir, lambda: source, since=began)
     if cfg.prep.edge_attr and 'edge_attr' not in data:
         raise ConfigError(f'{format} {name} has no edge features (set prep.edge_attr False)')
     data.x = make_features(data)
@@ -89,6 +94,65 @@ def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
     if cfg.gt.local_gnn_type != 'none' and cfg.gt.local_edges == 'graph':
         data.local_edge_index = graph_edges(graph)
     return add_virtual_nodes(data, cfg.prep.num_virt_node) if cfg.prep.num_virt_node else data
+
+
+def data_fingerprints() -> dict[str, str]:
+    """Fingerprints of the data set of the config, as it is before a split is drawn or a feature normalised.
+
+    Files that have not changed since they were last hashed are not read (see
+    :func:`graphgps_ext.fingerprints.remembered`), unless `dataset.hash_again` is set.
+
+    Returns:
+        One for each of 'features', 'edges', 'labels' and, where the source has them, 'edge_features' and
+        'masks' (all its fixed splits); none for formats that are not ours.
+
+    Raises:
+        ValueError: if the source cannot be read.
+        FileNotFoundError: if files are missing and cannot be downloaded.
+    """
+    asked_for = cfg.dataset.format, cfg.dataset.name, cfg.dataset.dir
+    return _remembered(*asked_for, lambda: _load(*asked_for))
+
+
+def _load(format: str, name: str, dataset_dir: str) -> Source | None:
+    return load_data(
+        format,
+        name,
+        dataset_dir,
+        planetoid_split=cfg.dataset.planetoid_split,
+        path=cfg.dataset.path,
+        grid_side=cfg.dataset.grid_side,
+        grid_seed=cfg.dataset.grid_seed,
+    )
+
+
+def _remembered(
+    format: str,
+    name: str,
+    dataset_dir: str,
+    load: Callable[[], Source | None],
+    *,
+    since: float | None = None,
+) -> dict[str, str]:
+    """The fingerprints of what `load` gives, which is called if they are not remembered."""
+
+    def compute() -> tuple[Iterable[Path], dict[str, str]]:
+        source = load()
+        return ((), {}) if source is None else (source.files, _fingerprints(source.data))
+
+    place = Path(cfg.dataset.path if format == 'file' else dataset_dir).expanduser().absolute()
+    versions = f'reader {READER_VERSION}, torch_geometric {torch_geometric.__version__}'
+    key = f'{format} {name} of {place}, planetoid_split {cfg.dataset.planetoid_split}; {versions}'
+    return remembered(key, compute, again=cfg.dataset.hash_again, since=since)
+
+
+def _fingerprints(data: Data) -> dict[str, str]:
+    parts = {'features': [data.x], 'edges': [data.edge_index], 'labels': [data.y]}
+    if 'edge_attr' in data:
+        parts['edge_features'] = [data.edge_attr]
+    if masks := [data[key] for key in MASKS if key in data]:
+        parts['masks'] = masks
+    return {name: fingerprint(*tensors) for name, tensors in parts.items()}
 
 
 def make_features(data: Data) -> Tensor:

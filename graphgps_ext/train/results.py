@@ -29,9 +29,9 @@ SPLITS = ('train', 'val', 'test')
 # computes.
 PLACE_KEYS = (
     'accelerator', 'devices', 'num_threads', 'num_workers', 'print', 'out_dir', 'run_dir', 'cfg_dest',
-    'dataset.dir', 'train.overwrite', 'train.run_id', 'train.auto_resume', 'tensorboard_each_run',
-    'tensorboard_agg', 'gpu_mem', 'params', 'share', 'dataset.edge_dim', 'run_multiple_splits',
-    'gt.attention_impl', 'view_emb', 'benchmark',
+    'dataset.dir', 'dataset.hash_again', 'train.overwrite', 'train.run_id', 'train.auto_resume',
+    'tensorboard_each_run', 'tensorboard_agg', 'gpu_mem', 'params', 'share', 'dataset.edge_dim',
+    'run_multiple_splits', 'gt.attention_impl', 'view_emb', 'benchmark',
 )  # fmt: skip
 
 

@@ -13,6 +13,7 @@ from torch_geometric.graphgym.loss import compute_loss
 from torch_geometric.graphgym.utils.comp_budget import params_count
 
 from graphgps_ext.loader import SparseNeighborLoader, graph, load_graph
+from graphgps_ext.loader.datasets import Source
 from graphgps_ext.loader.neighbor_loader import full_batch
 from graphgps_ext.network import PlainNetwork
 from graphgps_ext.sampling import SamplingPlan
@@ -45,7 +46,7 @@ def batch_of(data: Data) -> tuple[Data, int]:
 def test_model_runs_on_a_toy_graph(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     load(path)
     name = data_set_of(path)
-    monkeypatch.setattr(graph, 'load_data', lambda *_, **__: toy_data(name))
+    monkeypatch.setattr(graph, 'load_data', lambda *_, **__: Source(toy_data(name)))
     data = load_graph(cfg.dataset.format, cfg.dataset.name, cfg.dataset.dir)
     assert data is not None
     model = build_model(data)

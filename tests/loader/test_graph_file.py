@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from sources import read
 from torch_geometric.data import Data
 
 from graphgps_ext.loader.datasets import load_data, load_file
@@ -41,8 +42,7 @@ def write(folder: Path, arrays: dict[str, Any], suffix: str = '.npz') -> Path:
 def test_graph_is_read_from_either_kind_of_file(tmp_path: Path, suffix: str) -> None:
     masks = {'train_mask': [1, 0, 0, 0], 'val_mask': [0, 1, 0, 0], 'test_mask': [0, 0, 0, 1]}
     path = write(tmp_path, graph(**masks, edge_attr=[[1], [2], [3]]), suffix)
-    data = load_data('file', 'mine', 'unused', path=path)
-    assert data is not None
+    data = read('file', 'mine', 'unused', path=path)
     assert data.x.dtype == data.edge_attr.dtype == torch.float32 and data.x[3].tolist() == [3.5, 4.0]
     assert data.y.dtype == data.edge_index.dtype == torch.int64 and data.y.tolist() == [0, 1, -1, 1]
     assert data.edge_index.tolist() == [[0, 1, 2], [1, 2, 3]] and data.edge_attr.tolist() == [[1], [2], [3]]

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from sources import read
 from torch import Tensor
 
-from graphgps_ext.loader.datasets import load_data, minesweeper_grid
+from graphgps_ext.loader.datasets import minesweeper_grid
 
 
 def count_mines_by_loop(y: Tensor, side: int) -> tuple[list[int], set[tuple[int, int]]]:
@@ -72,8 +73,8 @@ def test_grid_without_room_for_a_mine_is_refused(side: int) -> None:
 
 
 def test_grid_is_the_published_graph_with_the_published_statistics(real_datasets: Path) -> None:
-    real = load_data('PyG-HeterophilousGraphDataset', 'minesweeper', real_datasets)
-    data = load_data('grid', 'minesweeper', real_datasets, grid_side=100, grid_seed=0)
+    real = read('PyG-HeterophilousGraphDataset', 'minesweeper', real_datasets)
+    data = read('grid', 'minesweeper', real_datasets, grid_side=100, grid_seed=0)
     assert real is not None and data is not None
     assert data.edge_index.shape[1] == 2 * 39_402
     assert torch.equal(data.edge_index, real.edge_index)

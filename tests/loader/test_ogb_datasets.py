@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import torch
 from fake_network import Network
+from sources import read
 
 from graphgps_ext.loader.datasets import load_data
 
@@ -55,8 +56,7 @@ def archive(folder: Path, name: str, inside: str) -> bytes:
 
 def test_arxiv_stays_directed_and_has_the_split_of_ogb(tmp_path: Path) -> None:
     write_ogb(tmp_path / 'OGB' / 'ogbn_arxiv', 'ogbn_arxiv')
-    data = load_data('OGB', 'ogbn-arxiv', tmp_path)
-    assert data is not None
+    data = read('OGB', 'ogbn-arxiv', tmp_path)
     assert torch.equal(data.edge_index, torch.from_numpy(EDGES.T))
     assert data.x.shape == (NUM_NODES, 4) and data.x.dtype == torch.float32
     assert data.y.tolist() == [0, 1, 2, 0, 1, 2] and data.num_nodes == NUM_NODES
@@ -66,16 +66,14 @@ def test_arxiv_stays_directed_and_has_the_split_of_ogb(tmp_path: Path) -> None:
 
 def test_products_come_with_both_directions(tmp_path: Path) -> None:
     write_ogb(tmp_path / 'OGB' / 'ogbn_products', 'ogbn_products')
-    data = load_data('OGB', 'OGBN_products', tmp_path)
-    assert data is not None
+    data = read('OGB', 'OGBN_products', tmp_path)
     both = {tuple(edge) for edge in EDGES.tolist()} | {(b, a) for a, b in EDGES.tolist()}
     assert set(map(tuple, data.edge_index.t().tolist())) == both
 
 
 def test_proteins_take_the_mean_of_their_edges_as_features(tmp_path: Path) -> None:
     write_ogb(tmp_path / 'OGB' / 'ogbn_proteins', 'ogbn_proteins')
-    data = load_data('OGB', 'ogbn-proteins', tmp_path)
-    assert data is not None
+    data = read('OGB', 'ogbn-proteins', tmp_path)
     edge_features = np.random.default_rng(0).random((len(EDGES), 8))
     for node in range(NUM_NODES):
         incident = [feature for edge, feature in zip(EDGES, edge_features, strict=True) if node in edge]
@@ -121,8 +119,8 @@ def test_incomplete_folder_is_not_overwritten(tmp_path: Path) -> None:
 
 def test_download_asks_nothing_and_puts_the_whole_folder_in_place(tmp_path: Path, network: Network) -> None:
     network.files['products.zip'] = archive(tmp_path / 'source', 'ogbn_products', 'products')
-    data = load_data('OGB', 'ogbn-products', tmp_path / 'new')
-    assert data is not None and data.num_nodes == NUM_NODES
+    data = read('OGB', 'ogbn-products', tmp_path / 'new')
+    assert data.num_nodes == NUM_NODES
     assert [path.name for path in (tmp_path / 'new' / 'OGB').iterdir()] == ['ogbn_products']
     network.files.clear()
     assert load_data('OGB', 'ogbn-products', tmp_path / 'new') is not None

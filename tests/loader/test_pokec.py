@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import torch
 from scipy.io import savemat
+from sources import read
 
 from graphgps_ext.loader.datasets import load_data
 from graphgps_ext.transform.split import fixed_split, labeled_nodes
@@ -38,8 +39,7 @@ def test_pokec_is_read_with_its_splits_as_arrays_or_tensors(tmp_path: Path, kind
     first = {'train': kind([0, 1, 3]), 'valid': kind([4, 5]), 'test': kind([6, 7])}
     second = {'train': kind([6, 7]), 'valid': kind([0, 1]), 'test': kind([3, 4])}
     write_pokec(tmp_path, [first, second])
-    data = load_data('Pokec', 'pokec', tmp_path)
-    assert data is not None
+    data = read('Pokec', 'pokec', tmp_path)
     assert data.x.dtype == torch.float32 and data.x[7].tolist() == [21.0, 22.0, 23.0]
     assert data.edge_index.dtype == torch.int64 and data.edge_index.tolist() == [[0, 1, 7], [1, 2, 0]]
     assert data.y.tolist() == LABELS

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from fake_network import files_under
+from sources import read
 from torch_geometric.utils import remove_self_loops, to_undirected
 
 from graphgps_ext.loader.datasets import FORMATS, load_data
@@ -40,8 +41,7 @@ def test_real_graph_has_the_known_numbers(
     unlabeled: int,
 ) -> None:
     before = files_under(real_datasets)
-    data = load_data(format, name, real_datasets)
-    assert data is not None
+    data = read(format, name, real_datasets)
     assert data.x.shape == (nodes, features) and data.x.dtype == torch.float32
     assert data.y.shape == (nodes,) and data.y.dtype == data.edge_index.dtype == torch.int64
     assert data.y[data.y >= 0].bincount().tolist() == class_sizes
@@ -69,8 +69,7 @@ def test_real_graph_has_the_known_splits(
     num_splits: int,
     split_sizes: tuple[int, int, int],
 ) -> None:
-    data = load_data(format, name, real_datasets, planetoid_split=planetoid_split)
-    assert data is not None
+    data = read(format, name, real_datasets, planetoid_split=planetoid_split)
     masks = [data[key] for key in MASKS]
     assert num_fixed_splits(*masks) == num_splits
     splits = [fixed_split(*masks, index, labeled_nodes(data.y)) for index in range(num_splits)]
@@ -79,8 +78,7 @@ def test_real_graph_has_the_known_splits(
 
 
 def test_actor_features_and_labels_stand_in_the_row_of_their_node(real_datasets: Path) -> None:
-    data = load_data('PyG-Actor', '', real_datasets)
-    assert data is not None
+    data = read('PyG-Actor', '', real_datasets)
     lines = (real_datasets / 'Actor' / 'raw' / 'out1_node_feature_label.txt').read_text().splitlines()[1:]
     ids = [int(line.split('\t')[0]) for line in lines]
     assert ids != sorted(ids)  # or this test would show nothing
@@ -91,8 +89,7 @@ def test_actor_features_and_labels_stand_in_the_row_of_their_node(real_datasets:
 
 
 def test_actor_edges_stay_directed_as_in_the_source(real_datasets: Path) -> None:
-    data = load_data('PyG-Actor', '', real_datasets)
-    assert data is not None
+    data = read('PyG-Actor', '', real_datasets)
     lines = (real_datasets / 'Actor' / 'raw' / 'out1_graph_edges.txt').read_text().splitlines()[1:]
     assert set(map(tuple, data.edge_index.t().tolist())) == {tuple(map(int, line.split())) for line in lines}
 
@@ -128,8 +125,7 @@ def test_wikics_keeps_its_direction_its_twenty_splits_and_one_test_mask(tmp_path
     file = tmp_path / 'WikiCS' / 'raw' / 'data.json'
     file.parent.mkdir(parents=True)
     file.write_text(json.dumps(raw))
-    data = load_data('PyG-WikiCS', 'none', tmp_path)
-    assert data is not None
+    data = read('PyG-WikiCS', 'none', tmp_path)
     assert data.edge_index.tolist() == [list(range(20)), [*range(1, 20), 0]]
     assert data.train_mask.shape == data.stopping_mask.shape == (20, 20) and data.test_mask.shape == (20,)
     split = fixed_split(data.train_mask, data.val_mask, data.test_mask, 19)
@@ -150,6 +146,6 @@ def test_names_with_a_hyphen_are_found_under_an_underscore(tmp_path: Path) -> No
         test_masks=masks[:, 2],
     )
     for name in ('amazon-ratings', 'Amazon_Ratings'):
-        data = load_data('PyG-HeterophilousGraphDataset', name, tmp_path)
-        assert data is not None and data.x.dtype == torch.float32
+        data = read('PyG-HeterophilousGraphDataset', name, tmp_path)
+        assert data.x.dtype == torch.float32
         assert data.edge_index.tolist() == [[0, 1, 2, 3], [1, 0, 3, 2]]

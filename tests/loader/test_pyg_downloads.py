@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 import torch
 from fake_network import Network, files_under
+from sources import read
 
 from graphgps_ext.loader.datasets import load_data
 from graphgps_ext.loader.datasets.download import TIMEOUT_SECONDS
@@ -49,9 +50,8 @@ def test_download_puts_whole_files_in_place_and_is_not_repeated(
     real_datasets: Path, tmp_path: Path, network: Network
 ) -> None:
     network.serve(*(real_datasets / 'Planetoid' / 'Cora' / 'geom-gcn' / 'raw').iterdir())
-    data = load_data('PyG-Planetoid', 'cora', tmp_path / 'new', planetoid_split='geom-gcn')
-    real = load_data('PyG-Planetoid', 'cora', real_datasets, planetoid_split='geom-gcn')
-    assert data is not None and real is not None
+    data = read('PyG-Planetoid', 'cora', tmp_path / 'new', planetoid_split='geom-gcn')
+    real = read('PyG-Planetoid', 'cora', real_datasets, planetoid_split='geom-gcn')
     assert torch.equal(data.x, real.x) and torch.equal(data.train_mask, real.train_mask)
     folder = Path('Planetoid', 'Cora', 'geom-gcn', 'raw')
     assert files_under(tmp_path / 'new' / folder) == files_under(real_datasets / folder)

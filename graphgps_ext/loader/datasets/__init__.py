@@ -22,16 +22,24 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from torch_geometric.data import Data
-
 from graphgps_ext.loader.datasets.check import checked, match_name
 from graphgps_ext.loader.datasets.file import load_file
 from graphgps_ext.loader.datasets.grid import minesweeper_grid
 from graphgps_ext.loader.datasets.ogb import load_ogb
 from graphgps_ext.loader.datasets.pokec import load_pokec
 from graphgps_ext.loader.datasets.pyg import PYG_NAMES, load_pyg
+from graphgps_ext.loader.datasets.source import Source
 
-__all__ = ['FORMATS', 'load_data', 'load_file', 'load_ogb', 'load_pokec', 'load_pyg', 'minesweeper_grid']
+__all__ = [
+    'FORMATS',
+    'Source',
+    'load_data',
+    'load_file',
+    'load_ogb',
+    'load_pokec',
+    'load_pyg',
+    'minesweeper_grid',
+]
 
 FORMATS = (*(f'PyG-{class_name}' for class_name in PYG_NAMES), 'OGB', 'Pokec', 'grid', 'file')
 
@@ -45,7 +53,7 @@ def load_data(
     path: str | Path = '',
     grid_side: int = 100,
     grid_seed: int = 0,
-) -> Data | None:
+) -> Source | None:
     """One graph in one form, whatever its source; None for a format that is not in `FORMATS`.
 
     Args:
@@ -58,10 +66,10 @@ def load_data(
         grid_seed: `dataset.grid_seed`, read for `grid`.
 
     Returns:
-        Data with x [N, F] float32; y [N] int64 with classes from 0 and -1 = no label, or [N, tasks] float32
-        with NaN = no label; edge_index [2, E] int64 as in the source, directed or not, self-loops and
-        duplicates included; train_mask, val_mask, test_mask [N] or [N, S] bool where there are fixed splits;
-        edge_attr [E, D] float32 where the source has it.
+        The files that it was read from and the graph: x [N, F] float32; y [N] int64 with classes from 0 and
+        -1 = no label, or [N, tasks] float32 with NaN = no label; edge_index [2, E] int64 as in the source,
+        directed or not, self-loops and duplicates included; train_mask, val_mask, test_mask [N] or [N, S]
+        bool where there are fixed splits; edge_attr [E, D] float32 where the source has it.
 
     Raises:
         ValueError: for an unknown name, or a source that cannot be read or holds what the above excludes.
@@ -70,15 +78,15 @@ def load_data(
     if format not in FORMATS:
         return None
     if format == 'OGB':
-        data = load_ogb(name, root)
+        source = load_ogb(name, root)
     elif format == 'Pokec':
-        data = load_pokec(root)
+        source = load_pokec(root)
     elif format == 'grid':
         match_name(name, ('minesweeper',), 'grid')
-        data = minesweeper_grid(grid_side, grid_seed)
+        source = Source(minesweeper_grid(grid_side, grid_seed))
     elif format == 'file':
-        return load_file(path)
+        return Source(load_file(path), (Path(path).expanduser(),))
     else:
         class_name = format.removeprefix('PyG-')
-        data = load_pyg(class_name, name, root, planetoid_split=planetoid_split)
-    return checked(data, f'{format} {name}')
+        source = load_pyg(class_name, name, root, planetoid_split=planetoid_split)
+    return Source(checked(source.data, f'{format} {name}'), source.files)

@@ -24,11 +24,12 @@ from graphgps_ext.loader.datasets.download import (
     missing_data_error,
     staging_folder,
 )
+from graphgps_ext.loader.datasets.source import Source
 
 OGB_NAMES = ('ogbn-arxiv', 'ogbn-proteins', 'ogbn-products')
 
 
-def load_ogb(name: str, root: str | Path) -> Data:
+def load_ogb(name: str, root: str | Path) -> Source:
     """Reads one graph from `<root>/OGB/<name with _>/{raw,split}`, after downloading it if it is not there.
 
     Args:
@@ -36,7 +37,7 @@ def load_ogb(name: str, root: str | Path) -> Data:
         root: `dataset.dir`.
 
     Returns:
-        Data with x [N, F], edge_index, y, and OGB's split as train_mask, val_mask, test_mask [N] bool.
+        The graph with x [N, F], edge_index, y, and OGB's split as train_mask, val_mask, test_mask [N] bool.
         ogbn-arxiv stays directed; the other two come with both directions of each edge.
         ogbn-proteins: y [N, 112] of 0 and 1, edge_attr [E, 8], and as it has no node features x [N, 8], the
         mean of the features of a node's incident edges.
@@ -64,7 +65,8 @@ def load_ogb(name: str, root: str | Path) -> Data:
         except Exception as error:
             raise missing_data_error(name, folder, absent, f'Downloading failed ({error})') from error
     try:
-        return _read(folder, split_folder, both_directions=info['add_inverse_edge'] == 'True')
+        data = _read(folder, split_folder, both_directions=info['add_inverse_edge'] == 'True')
+        return Source(data, tuple(folder / name for name in wanted))
     except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
         raise DataError(
             f'cannot read the files in {folder} ({type(error).__name__}: {error}); they are incomplete or of '

@@ -14,19 +14,20 @@ from torch_geometric.data import Data
 
 from graphgps_ext.errors import DataError
 from graphgps_ext.loader.datasets.download import absent_files, missing_data_error
+from graphgps_ext.loader.datasets.source import Source
 
 FILES = ('pokec.mat', 'pokec-splits.npy')
 
 
-def load_pokec(root: str | Path) -> Data:
+def load_pokec(root: str | Path) -> Source:
     """Reads `<root>/Pokec/raw/{pokec.mat,pokec-splits.npy}`, the files of CUAI/Non-Homophily-Large-Scale.
 
     Args:
         root: `dataset.dir`.
 
     Returns:
-        Data with x [N, 65], edge_index (directed), y [N] (-1 = no label), and the benchmark's S fixed splits
-        as train_mask, val_mask, test_mask [N, S] bool.
+        The graph with x [N, 65], edge_index (directed), y [N] (-1 = no label), and the benchmark's S fixed
+        splits as train_mask, val_mask, test_mask [N, S] bool.
 
     Raises:
         FileNotFoundError: if a file is missing; they lie on a file host and are not downloaded.
@@ -61,7 +62,7 @@ def load_pokec(root: str | Path) -> Data:
             f'cannot read {path} ({type(error).__name__}: {error}); fetch the file again, '
             f'or correct dataset.dir'
         ) from error
-    return data
+    return Source(data, tuple(folder / name for name in FILES))
 
 
 def _masks(parts: list[Any], num_nodes: int) -> Tensor:

@@ -17,6 +17,7 @@ from torch_geometric.data import Data, InMemoryDataset, download_url
 from graphgps_ext.errors import ConfigError, DataError
 from graphgps_ext.loader.datasets.check import match_name
 from graphgps_ext.loader.datasets.download import absent_files, missing_data_error, publish, staging_folder
+from graphgps_ext.loader.datasets.source import Source
 
 # Names of each class, Planetoid's as PyG spells its folders; none: the class is one data set.
 PYG_NAMES: dict[str, tuple[str, ...]] = {
@@ -31,7 +32,7 @@ PYG_NAMES: dict[str, tuple[str, ...]] = {
 PLANETOID_SPLITS = ('public', 'geom-gcn')
 
 
-def load_pyg(class_name: str, name: str, root: str | Path, *, planetoid_split: str = 'public') -> Data:
+def load_pyg(class_name: str, name: str, root: str | Path, *, planetoid_split: str = 'public') -> Source:
     """Reads one data set from `<root>/<class_name>/...`, after downloading it if it is not there.
 
     Args:
@@ -41,8 +42,9 @@ def load_pyg(class_name: str, name: str, root: str | Path, *, planetoid_split: s
         planetoid_split: 'public' (one split), or 'geom-gcn' (ten, in a folder of their own); Planetoid only.
 
     Returns:
-        What PyG reads: x, edge_index (undirected where PyG's class makes it so), y, and where the data set
-        has fixed splits train_mask, val_mask, test_mask [N] or [N, S] bool (WikiCS: also stopping_mask).
+        The graph as PyG reads it: x, edge_index (undirected where PyG's class makes it so), y, and where the
+        data set has fixed splits train_mask, val_mask, test_mask [N] or [N, S] bool (WikiCS: also
+        stopping_mask).
 
     Raises:
         ValueError: for an unknown name, or raw files that cannot be read.
@@ -61,13 +63,15 @@ def load_pyg(class_name: str, name: str, root: str | Path, *, planetoid_split: s
         options['is_undirected'] = False  # as in the source
     mixin = _PlanetoidRawFiles if class_name == 'Planetoid' else _RawFiles
     dataset_class = type(class_name, (mixin, getattr(datasets, class_name)), {})
-    return dataset_class(root=str(Path(root).expanduser() / class_name), **options).graph
+    dataset = dataset_class(root=str(Path(root).expanduser() / class_name), **options)
+    return Source(dataset.graph, dataset.files)
 
 
 class _RawFiles(InMemoryDataset):
     """Goes before a PyG data set class: reads into `graph`, keeps nothing on disk but whole raw files."""
 
     graph: Data
+    files: tuple[Path, ...]
     staged: Path | None = None
 
     @property
@@ -80,6 +84,7 @@ class _RawFiles(InMemoryDataset):
     def _process(self) -> None:
         folder = Path(self.raw_dir)
         wanted = [Path(path).name for path in self.raw_paths]
+        self.files = tuple(folder / name for name in wanted)
         absent = absent_files(folder, wanted)
         if not absent:
             self._read(folder)
