@@ -15,7 +15,8 @@ from graphgps_ext.benchmark.plan import RECORD
 from graphgps_ext.config.tree import flatten, read_yaml
 from graphgps_ext.errors import DataError, MissingFileError
 from graphgps_ext.files import written
-from graphgps_ext.train.results import SPLITS, config_hash
+from graphgps_ext.train.results import config_hash
+from graphgps_ext.train.stats import SPLITS
 
 KEY = ['dataset', 'model', 'split', 'seed']
 NEEDED = [*KEY, 'metric', 'test']

@@ -13,7 +13,8 @@ from graphgps_ext.benchmark.configs import Config, Name
 from graphgps_ext.config.tree import get, put, words, write_config
 from graphgps_ext.errors import ConfigError, OtherResultsError
 from graphgps_ext.loader.datasets import load_file
-from graphgps_ext.train.results import is_finished, write_json
+from graphgps_ext.train.results import write_json
+from graphgps_ext.train.runs import is_finished
 
 RECORD = 'benchmark.json'  # in a config's result folder: under which name it stands in the tables
 FIXED_SPLITS = {

@@ -15,7 +15,7 @@ from torch_geometric.graphgym.imports import pl
 from graphgps_ext.config.load import load_config
 from graphgps_ext.config.shipped import find_config
 from graphgps_ext.errors import ConfigError
-from graphgps_ext.train.results import aggregate
+from graphgps_ext.train.aggregate import aggregate
 from graphgps_ext.train.runs import choose_run, run_once
 
 

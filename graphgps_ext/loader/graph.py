@@ -12,6 +12,7 @@ from torch import Tensor
 from torch_geometric.data import Data, InMemoryDataset
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.register import register_loader
+from yacs.config import CfgNode
 
 from graphgps_ext.errors import ConfigError
 from graphgps_ext.fingerprints import fingerprint, remembered
@@ -63,11 +64,11 @@ def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
         ValueError: if the config asks for a split or for edge features that the data set does not have.
     """
     began = time.time()
-    source = _load(format, name, dataset_dir)
+    source = _load(cfg, format, name, dataset_dir)
     if source is None:
         return None
     data = source.data
-    data.fingerprints = _remembered(format, name, dataset_dir, lambda: source, since=began)
+    data.fingerprints = _remembered(cfg, format, name, dataset_dir, lambda: source, since=began)
     if cfg.prep.edge_attr and 'edge_attr' not in data:
         raise ConfigError(f'{format} {name} has no edge features (set prep.edge_attr False)')
     data.x = make_features(data)
@@ -96,8 +97,8 @@ def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
     return add_virtual_nodes(data, cfg.prep.num_virt_node) if cfg.prep.num_virt_node else data
 
 
-def data_fingerprints() -> dict[str, str]:
-    """Fingerprints of the data set of the config, as it is before a split is drawn or a feature normalised.
+def data_fingerprints(cfg: CfgNode) -> dict[str, str]:
+    """Fingerprints of the data set of a config, as it is before a split is drawn or a feature normalised.
 
     Files that have not changed since they were last hashed are not read (see
     :func:`graphgps_ext.fingerprints.remembered`), unless `dataset.hash_again` is set.
@@ -111,10 +112,10 @@ def data_fingerprints() -> dict[str, str]:
         FileNotFoundError: if files are missing and cannot be downloaded.
     """
     asked_for = cfg.dataset.format, cfg.dataset.name, cfg.dataset.dir
-    return _remembered(*asked_for, lambda: _load(*asked_for))
+    return _remembered(cfg, *asked_for, lambda: _load(cfg, *asked_for))
 
 
-def _load(format: str, name: str, dataset_dir: str) -> Source | None:
+def _load(cfg: CfgNode, format: str, name: str, dataset_dir: str) -> Source | None:
     return load_data(
         format,
         name,
@@ -127,6 +128,7 @@ def _load(format: str, name: str, dataset_dir: str) -> Source | None:
 
 
 def _remembered(
+    cfg: CfgNode,
     format: str,
     name: str,
     dataset_dir: str,

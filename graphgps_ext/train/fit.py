@@ -11,7 +11,6 @@ import torch
 from torch.nn.parallel import DistributedDataParallel
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
-from torch_geometric.graphgym.logger import set_printing
 
 from graphgps_ext.errors import ConfigError
 from graphgps_ext.sampling import stream_key
@@ -19,46 +18,39 @@ from graphgps_ext.train.batches import Batches, is_evaluated
 from graphgps_ext.train.metrics import best_metric, build_metrics
 from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.record import EpochRecord
-from graphgps_ext.train.results import start_run_dir
-from graphgps_ext.train.state import Training, launch
+from graphgps_ext.train.run import Run
+from graphgps_ext.train.state import Training
 from graphgps_ext.transform.batch import to_device
-
-AfterEvaluation = Callable[[int, float], None]
 
 
 def fit(
     model: NodeClassifier,
     batches: Batches,
+    run: Run,
     *,
     select_from: int = 0,
     before_epoch: Callable[[Training], None] | None = None,
-    after_evaluation: AfterEvaluation | None = None,
 ) -> tuple[Training, EpochRecord]:
     """Trains to `optim.max_epoch`, from the last checkpoint if there is one, and loads the best epoch.
 
     Args:
         model: the model; afterwards it is the one of the best epoch.
         batches: of each epoch and its evaluation.
+        run: its folder and devices, and whom to tell of each evaluation.
         select_from: first epoch that may be chosen as the best.
         before_epoch: of the recipe.
-        after_evaluation: is told each evaluated epoch and what the best one so far is chosen by; may raise.
 
     Raises:
-        ConfigError: if `after_evaluation` would end one of several processes.
-        DataError: if the last checkpoint is of another version.
-        FileNotFoundError: if a run that is taken up again has lost the checkpoint of its best epoch.
+        ConfigError: if `run.after_evaluation` would end one of several processes.
+        UserError: if something else, or something damaged, lies in the run's folder.
     """
     best_metric(build_metrics(model.dim_metrics))  # refuses one that there is not
-    if after_evaluation is not None and (cfg.devices or 1) != 1:
+    if run.after_evaluation is not None and (cfg.devices or 1) != 1:
         raise ConfigError(
             f'a search needs devices 1, got {cfg.devices}: it would end one of several processes'
         )
-    training = Training(launch(), model)
-    if training.fabric.is_global_zero:  # nothing is written before all input has been accepted
-        start_run_dir(cfg)
-        set_printing()
-    training.fabric.barrier()
-    training.resume()
+    training = Training(run, model)
+    training.start()  # nothing is written before all input has been accepted
     batches.start(training.fabric)
     try:
         with EpochRecord(training, batches) as record:
@@ -76,8 +68,8 @@ def fit(
                 if (epoch + 1) % cfg.train.ckpt_period == 0:
                     record.flush()
                     training.save('last.ckpt')
-                if is_evaluated(epoch) and after_evaluation is not None:
-                    after_evaluation(epoch, training.best)
+                if is_evaluated(epoch) and run.after_evaluation is not None:
+                    run.after_evaluation(epoch, training.best)
             training.take_best()
     finally:
         batches.close()

@@ -15,7 +15,7 @@ from torch_geometric.graphgym.register import network_dict
 from torchmetrics import MeanMetric
 
 from graphgps_ext.train.metrics import build_metrics, targets
-from graphgps_ext.train.results import SPLITS
+from graphgps_ext.train.stats import SPLITS
 from graphgps_ext.transform.batch import to_device
 
 

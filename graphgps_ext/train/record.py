@@ -17,12 +17,12 @@ from graphgps_ext.train.batches import Batches, is_evaluated
 from graphgps_ext.train.board import Board
 from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
 from graphgps_ext.train.metrics import best_metric
-from graphgps_ext.train.results import SPLITS, append_stats, drop_stats_from
 from graphgps_ext.train.state import Training
+from graphgps_ext.train.stats import SPLITS
 
 
 class EpochRecord:
-    """Measures the epochs of a run and tells of them; a resumed run forgets those after its checkpoint.
+    """Measures the epochs of a run and tells of them.
 
     Args:
         training: the model in training.
@@ -37,7 +37,6 @@ class EpochRecord:
         self.durations: list[float] = []
         self.writes = training.fabric.is_global_zero
         if self.writes:
-            drop_stats_from(self.run_dir, training.epoch)
             self.board = Board(self.run_dir, flush_secs=30)
             self.board.log_config(cfg, self.params)
         self.bar = tqdm(
@@ -81,7 +80,8 @@ class EpochRecord:
         left = (cfg.optim.max_epoch - epoch - 1) * sum(self.durations) / len(self.durations)
         for split, metrics in values.items():
             eta = {'eta': round(left, 2)} if split == 'train' else {}
-            append_stats(self.run_dir, split, {'epoch': epoch, **eta, **_rounded({**metrics, **basic})})
+            record = {'epoch': epoch, **eta, **_rounded({**metrics, **basic})}
+            training.run.stats.append(split, record)
             self.board.log({f'{split}/{name}': value for name, value in metrics.items()}, epoch)
         extra = {
             'lr': basic['lr'],

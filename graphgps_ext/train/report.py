@@ -14,8 +14,9 @@ from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
 from graphgps_ext.train.metrics import best_metric, build_metrics, probabilities, targets
 from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.record import EpochRecord
-from graphgps_ext.train.results import config_hash, flat_config, hyper_parameters, read_stats, write_json
+from graphgps_ext.train.results import SUMMARY, config_hash, flat_config, hyper_parameters, write_json
 from graphgps_ext.train.state import Training
+from graphgps_ext.train.stats import read_stats
 
 
 def report(training: Training, record: EpochRecord, data: Data, **extra: Any) -> dict[str, Any]:
@@ -76,7 +77,7 @@ def report(training: Training, record: EpochRecord, data: Data, **extra: Any) ->
         # TensorBoard sorts by name and cuts long names of runs: `config` becomes the first column.
         record.board.log_result({'config': summary['config'], **hyper_parameters(cfg)}, compared)
         record.board.close()
-        write_json(run_dir / 'summary.json', summary)
+        write_json(run_dir / SUMMARY, summary)
     return summary
 
 

@@ -1,7 +1,8 @@
-"""Result folders: what a run writes, when it counts as finished, and the aggregate over runs.
+"""Result folders: what a run writes, what its results belong to, and when it counts as finished.
 
-    <out_dir>/<config name>/<run id>/   config.yaml, {train,val,test}/stats.json, summary.json, checkpoints,
-                                        TensorBoard events, and for stage 1 scores/
+    <out_dir>/<config name>/<run id>/   config.yaml, inputs.json, {train,val,test}/stats.json, checkpoints,
+                                        TensorBoard events, for stage 1 scores/, and at the end summary.json
+                                        and checksums.json
     <out_dir>/<config name>/agg/        {train,val,test}/best.json: mean and standard deviation over runs
 
 `stats.json` and `best.json` keep GraphGym's schema (JSON lines; `_std` beside each mean).
@@ -12,27 +13,39 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from torch_geometric.graphgym.config import set_cfg
 from yacs.config import CfgNode
 
+from graphgps_ext import scores
 from graphgps_ext.config.tree import flatten, read_yaml
-from graphgps_ext.errors import OtherResultsError
+from graphgps_ext.errors import ConfigError, DataError, MissingFileError, OtherResultsError
 from graphgps_ext.files import written
+from graphgps_ext.fingerprints import fingerprint
+from graphgps_ext.train.lock import LOCK
+from graphgps_ext.train.stats import SPLITS
 
-SPLITS = ('train', 'val', 'test')
+CONFIG, INPUTS, SUMMARY, CHECKSUMS = 'config.yaml', 'inputs.json', 'summary.json', 'checksums.json'
+MANIFEST = f'scores/{scores.MANIFEST}'
 
-# Keys that may differ between a run and its continuation: where it runs, or what the data say, not what it
-# computes.
+# Keys that may differ between a run and its continuation: where it runs and where its data lie, or what the
+# data say. What the data and the attention scores are is told by their fingerprints.
 PLACE_KEYS = (
     'accelerator', 'devices', 'num_threads', 'num_workers', 'print', 'out_dir', 'run_dir', 'cfg_dest',
-    'dataset.dir', 'dataset.hash_again', 'train.overwrite', 'train.run_id', 'train.auto_resume',
-    'tensorboard_each_run', 'tensorboard_agg', 'gpu_mem', 'params', 'share', 'dataset.edge_dim',
-    'run_multiple_splits', 'gt.attention_impl', 'view_emb', 'benchmark',
+    'dataset.dir', 'dataset.path', 'dataset.hash_again', 'dataset.edge_dim', 'spex.estimator',
+    'train.overwrite', 'train.run_id', 'train.auto_resume', 'tensorboard_each_run', 'tensorboard_agg',
+    'gpu_mem', 'params', 'share', 'run_multiple_splits', 'gt.attention_impl', 'view_emb', 'benchmark',
 )  # fmt: skip
+# Which key points to what a fingerprint is of.
+_KEYS_OF_INPUTS = {
+    'split': 'dataset.split_mode',
+    'scores': 'spex.estimator',
+    'estimator': 'spex.estimator',
+}
+_ANEW = 'train.overwrite True deletes it and trains anew'
 
 
 def write_json(path: Path, content: Any) -> None:
@@ -41,36 +54,22 @@ def write_json(path: Path, content: Any) -> None:
         temporary.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
 
 
-def append_stats(run_dir: Path, split: str, record: dict[str, Any]) -> None:
-    """Adds one epoch to `<run_dir>/<split>/stats.json`."""
-    path = run_dir / split / 'stats.json'
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open('a', encoding='utf-8') as file:
-        file.write(json.dumps(record) + '\n')
+def read_json(path: Path) -> dict[str, Any]:
+    """A JSON object from a file.
 
-
-def read_stats(run_dir: Path, split: str) -> list[dict[str, Any]]:
-    """The epochs of `<run_dir>/<split>/stats.json`; a last line cut short by a kill is dropped."""
-    path = run_dir / split / 'stats.json'
+    Raises:
+        MissingFileError: if there is no such file.
+        DataError: if it holds something else.
+    """
     if not path.is_file():
-        return []
-    records = []
-    for line in path.read_text(encoding='utf-8').splitlines():
-        try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
-    return records
-
-
-def drop_stats_from(run_dir: Path, epoch: int) -> None:
-    """Forgets the epochs from `epoch` on, which a resumed run will write again."""
-    for split in SPLITS:
-        records = [r for r in read_stats(run_dir, split) if r['epoch'] < epoch]
-        path = run_dir / split / 'stats.json'
-        if path.is_file():
-            with written(path) as temporary:
-                temporary.write_text(''.join(json.dumps(r) + '\n' for r in records), encoding='utf-8')
+        raise MissingFileError(f'{path} is missing')
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise DataError(f'{path} is damaged ({type(error).__name__}: {error})') from None
+    if not isinstance(content, dict):
+        raise DataError(f'{path} is damaged: it holds no JSON object')
+    return content
 
 
 def flat_config(cfg: CfgNode) -> dict[str, Any]:
@@ -78,18 +77,19 @@ def flat_config(cfg: CfgNode) -> dict[str, Any]:
     return {key: list(x) if isinstance(x, tuple) else x for key, x in flatten(cfg)}
 
 
-def _what_it_computes(flat: dict[str, Any]) -> dict[str, Any]:
+def what_it_computes(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """Of the keys of :func:`flat_config`, those on which the numbers of a run depend."""
     return {k: v for k, v in flat.items() if k not in PLACE_KEYS and k.split('.')[0] not in PLACE_KEYS}
 
 
-def config_hash(flat: dict[str, Any]) -> str:
+def config_hash(flat: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits that runs share which differ only in seed, split and place.
 
     Args:
         flat: of :func:`flat_config`.
     """
     varied = ('seed', 'dataset.split_index', 'dataset.split_seed')
-    kept = {key: value for key, value in _what_it_computes(flat).items() if key not in varied}
+    kept = {key: value for key, value in what_it_computes(flat).items() if key not in varied}
     return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
 
 
@@ -98,62 +98,135 @@ def hyper_parameters(cfg: CfgNode) -> dict[str, Any]:
     defaults = CfgNode()
     set_cfg(defaults)
     default = flat_config(defaults)
-    chosen = _what_it_computes(flat_config(cfg))
+    chosen = what_it_computes(flat_config(cfg))
     always = ('model.type', 'dataset.name', 'dataset.split_', 'seed', 'gt.', 'prep.', 'spex.', 'optim.')
     return {k: v for k, v in chosen.items() if k.startswith(always) or v != default.get(k)}
 
 
-def _changed_keys(cfg: CfgNode) -> list[str]:
-    """Lines that say how the config of the results in `cfg.run_dir` differs; none if nothing is there."""
-    stored = Path(cfg.run_dir) / 'config.yaml'
-    if not stored.is_file():
-        return []
-    old = _what_it_computes(dict(flatten(read_yaml(stored))))
-    new = _what_it_computes(flat_config(cfg))
-    changed = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
-    return [f'  {k}: {old.get(k)!r} there, {new.get(k)!r} now' for k in changed]
+def identity(cfg: CfgNode, inputs: Mapping[str, str]) -> str:
+    """What tells a run from others: a hash of its config and of what it is computed from."""
+    return fingerprint(
+        json.dumps(what_it_computes(flat_config(cfg)), sort_keys=True), json.dumps(inputs, sort_keys=True)
+    )
 
 
-def is_finished(cfg: CfgNode) -> bool:
-    """Whether the run of `cfg.run_dir` has ended. Changes nothing.
+def read_inputs(run_dir: Path) -> dict[str, str]:
+    """The fingerprints of what the results in a folder were computed from."""
+    return read_json(run_dir / INPUTS)
+
+
+def differences(cfg: CfgNode, inputs: Mapping[str, str] | None) -> list[str]:
+    """Lines that say how the results in `cfg.run_dir` differ from those asked for; none if there are none.
+
+    Args:
+        cfg: the config.
+        inputs: fingerprints of what it would be computed from; None: not looked at.
 
     Raises:
-        FileExistsError: if results of another config lie there and `train.overwrite` is False.
-    """
-    changed = _changed_keys(cfg)
-    if changed and not cfg.train.overwrite:
-        listed = '\n'.join(changed)
-        raise OtherResultsError(
-            f'{cfg.run_dir} holds results of another config:\n{listed}\n'
-            f'Set out_dir to another folder, or train.overwrite True to delete them.'
-        )
-    return not changed and (Path(cfg.run_dir) / 'summary.json').is_file()
-
-
-def start_run_dir(cfg: CfgNode) -> None:
-    """Makes `cfg.run_dir`, with the config in it; results of another config are deleted.
-
-    So are half-written files that a killed process left (see :func:`graphgps_ext.files.written`).
+        DataError: if it cannot be told what the results there belong to.
     """
     run_dir = Path(cfg.run_dir)
-    if _changed_keys(cfg):
-        shutil.rmtree(run_dir)
-    for left in run_dir.rglob('.[0-9]*.*'):
-        left.unlink()
-    with written(run_dir / 'config.yaml') as temporary:
-        temporary.write_text(cfg.dump(), encoding='utf-8')
+    if not holds_results(run_dir):
+        return []
+    try:
+        if not (run_dir / CONFIG).is_file():
+            raise MissingFileError(f'{run_dir / CONFIG} is missing')
+        old = what_it_computes(dict(flatten(read_yaml(run_dir / CONFIG))))
+        old_inputs = read_inputs(run_dir)
+    except (ConfigError, DataError, MissingFileError) as error:
+        raise DataError(
+            f'{error}: it cannot be told what the results in {run_dir} belong to; {_ANEW}'
+        ) from None
+    new = what_it_computes(flat_config(cfg))
+    changed = sorted(k for k in {*old, *new} if old.get(k) != new.get(k))
+    lines = [f'  {k}: {old.get(k)!r} there, {new.get(k)!r} now' for k in changed]
+    now = old_inputs if inputs is None else inputs
+    others = sorted(k for k in {*old_inputs, *now} if old_inputs.get(k) != now.get(k))
+    lines += [
+        f'  {k} have changed: fingerprint {old_inputs.get(k)} there, {now.get(k)} now '
+        f'(key {_KEYS_OF_INPUTS.get(k, "dataset.path or dataset.dir")})'
+        for k in others
+    ]
+    return lines
 
 
-def aggregate(config_dir: Path) -> dict[str, dict[str, float]]:
-    """Writes `agg/{train,val,test}/best.json` over all finished runs below `config_dir`, and returns them."""
-    summaries = [json.loads(p.read_text()) for p in sorted(config_dir.glob('*/summary.json'))]
-    best: dict[str, dict[str, float]] = {}
-    for split in SPLITS:
-        rows = pd.DataFrame([{'epoch': s['best_epoch'], **s[split]} for s in summaries])
-        mean, std = rows.mean(), rows.std(ddof=0)
-        best[split] = {'runs': len(rows)}
-        for name in rows.columns:
-            best[split][name] = round(float(mean[name]), 6)
-            best[split][f'{name}_std'] = round(float(std[name]), 6)
-        write_json(config_dir / 'agg' / split / 'best.json', best[split])
-    return best
+def holds_results(run_dir: Path) -> bool:
+    """Whether anything of a run lies in a folder."""
+    parts = (CONFIG, SUMMARY, CHECKSUMS, 'ckpt', *SPLITS)
+    return any((run_dir / part).exists() for part in parts)
+
+
+def refuse_others(cfg: CfgNode, inputs: Mapping[str, str] | None = None) -> None:
+    """Refuses to go on where results of something else lie (see :func:`differences`).
+
+    Raises:
+        OtherResultsError: if they do; each difference is named.
+        DataError: if what lies there is damaged.
+    """
+    if lines := differences(cfg, inputs):
+        listed = '\n'.join(lines)
+        raise OtherResultsError(
+            f'{cfg.run_dir} holds results of another config or of other data:\n{listed}\n'
+            f'Set out_dir to another folder, or train.overwrite True to delete them.'
+        )
+
+
+def finish(run_dir: Path) -> None:
+    """Marks a run as finished: writes the checksums of all that it promised."""
+    names = [CONFIG, INPUTS, SUMMARY, *(f'{split}/stats.json' for split in SPLITS)]
+    names += [MANIFEST] if (run_dir / MANIFEST).is_file() else []
+    present = [name for name in names if (run_dir / name).is_file()]  # without an evaluation there is no val/
+    write_json(run_dir / CHECKSUMS, {name: _checksum(run_dir / name) for name in present})
+
+
+def _checksum(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def has_ended(run_dir: Path) -> bool:
+    """Whether a run has come to its end there; its files may have been damaged since."""
+    return (run_dir / CHECKSUMS).exists()
+
+
+def check_finished(run_dir: Path) -> None:
+    """Looks whether everything that a finished run promised is there and whole.
+
+    Raises:
+        MissingFileError: if a file is not there.
+        DataError: if one is damaged.
+    """
+    recorded = read_json(run_dir / CHECKSUMS)
+    if SUMMARY not in recorded:
+        raise DataError(f'{run_dir / CHECKSUMS} is damaged: it does not list {SUMMARY}')
+    for name in recorded:
+        _verify(run_dir, name, recorded)
+    if MANIFEST in recorded:
+        scores.verify(run_dir / 'scores')
+
+
+def _verify(run_dir: Path, name: str, recorded: Mapping[str, Any]) -> None:
+    path = run_dir / name
+    if not path.is_file():
+        raise MissingFileError(f'{path} is missing')
+    if _checksum(path) != recorded.get(name):
+        raise DataError(f'{path} is damaged: it does not have its checksum in {run_dir / CHECKSUMS}')
+
+
+def read_summary(run_dir: Path) -> dict[str, Any]:
+    """`summary.json` of a finished run.
+
+    Raises:
+        MissingFileError: if the run is not finished.
+        DataError: if the file is damaged.
+    """
+    _verify(run_dir, SUMMARY, read_json(run_dir / CHECKSUMS))
+    return read_json(run_dir / SUMMARY)
+
+
+def clear(run_dir: Path) -> None:
+    """Deletes everything in a run folder but its lock."""
+    for path in run_dir.iterdir() if run_dir.is_dir() else ():
+        if path.is_dir() and not path.is_symlink():
+            shutil.rmtree(path)
+        elif path.name != LOCK:
+            path.unlink()

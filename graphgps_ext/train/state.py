@@ -6,37 +6,26 @@ import logging
 import math
 import shutil
 from contextlib import AbstractContextManager
-from pathlib import Path
 from typing import Any, cast
 
 import torch
-from lightning_fabric import Fabric
-from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.optim import create_optimizer, create_scheduler
 
-from graphgps_ext.errors import DataError, MissingFileError
+from graphgps_ext.errors import DataError
 from graphgps_ext.files import written
+from graphgps_ext.train.checkpoint import read_checkpoint, write_checkpoint
 from graphgps_ext.train.module import NodeClassifier
+from graphgps_ext.train.run import Run
 
-FORMAT = 2  # of a checkpoint; the first one was that of Lightning's Trainer
 MIXED = {'bf16-mixed': torch.bfloat16, '16-mixed': torch.float16}
-
-
-def launch() -> Fabric:
-    """The devices of the config; with several, this same command is started for each further one."""
-    fabric = Fabric(accelerator=cfg.accelerator, devices=cfg.devices or 1, precision=cfg.train.precision)
-    fabric.launch()
-    # Until now that of a whole job, by variables of its scheduler.
-    cast(Any, rank_zero_only).rank = fabric.global_rank
-    return fabric
 
 
 class Training:
     """What moves a model, and what of it a checkpoint holds.
 
     Args:
-        fabric: devices and precision.
+        run: the run, with its devices and precision.
         model: moved to the device, with parameters in their precision.
 
     Attributes:
@@ -47,8 +36,9 @@ class Training:
         best_epoch: that epoch; -1 before there is one, and the model's own once training has ended.
     """
 
-    def __init__(self, fabric: Fabric, model: NodeClassifier) -> None:
-        self.fabric = fabric
+    def __init__(self, run: Run, model: NodeClassifier) -> None:
+        self.run = run
+        self.fabric = fabric = run.fabric
         self.model: NodeClassifier = cast(
             Any, fabric.to_device(fabric.strategy.precision.convert_module(model))
         )
@@ -61,7 +51,6 @@ class Training:
             'scheduler': self.scheduler,
             'precision': fabric.strategy.precision,
         }
-        self.folder = Path(cfg.run_dir) / 'ckpt'
         self.epoch = self.global_step = 0
         self.best, self.best_epoch = -math.inf, -1
 
@@ -80,24 +69,23 @@ class Training:
         """Writes a checkpoint, whole or not at all, from the process of rank 0."""
         if self.fabric.is_global_zero:
             content = {
-                'format': FORMAT,
                 'epoch': self.epoch,
                 'global_step': self.global_step,
                 'best': self.best,
                 'best_epoch': self.best_epoch,
-                **{name: part.state_dict() for name, part in self.parts.items()},
+                'stats': self.run.stats.state(),
+                **{part: of.state_dict() for part, of in self.parts.items()},
             }
-            with written(self.folder / name) as path:
-                torch.save(content, path)
+            write_checkpoint(self.run.checkpoint(name), content, run=self.run.identity)
         self.fabric.barrier()
 
-    def resume(self) -> None:
-        """Goes on after the last checkpoint, if there is one."""
-        path = self.folder / 'last.ckpt'
-        if not path.is_file():
+    def start(self) -> None:
+        """Begins, or goes on after a checkpoint (see :meth:`graphgps_ext.train.run.Run.start`)."""
+        path = self.run.start()
+        if path is None:
             return
         logging.info(f'resuming from {path}')
-        checkpoint = self._read(path)
+        checkpoint = read_checkpoint(path, run=self.run.identity)
         for name, part in self.parts.items():
             part.load_state_dict(checkpoint[name])
         self.epoch, self.global_step = checkpoint['epoch'] + 1, checkpoint['global_step']
@@ -114,13 +102,18 @@ class Training:
         """Gives the model the weights of the best epoch.
 
         Raises:
-            FileNotFoundError: if a run that was taken up again has lost them.
+            DataError: if they have been damaged or replaced since.
+            MissingFileError: if they are gone.
         """
         self.fabric.barrier()  # until rank 0 has written all there is
-        checkpoint = self._read(self._best_checkpoint())
+        path = self.run.checkpoint('best.ckpt')
+        checkpoint = read_checkpoint(path, run=self.run.identity)
+        if checkpoint['epoch'] != self.best_epoch:
+            raise DataError(
+                f'{path} is of epoch {checkpoint["epoch"]}, but the best one was epoch {self.best_epoch}'
+            )
         self.model.load_state_dict(checkpoint['state_dict'])
-        self.best_epoch = checkpoint['epoch']
-        (self.folder / 'phase.ckpt').unlink(missing_ok=True)  # nothing goes back to it any more
+        self.run.checkpoint('phase.ckpt').unlink(missing_ok=True)  # nothing goes back to it any more
 
     def return_to_best(self) -> None:
         """Goes on from the best epoch so far: its weights and the optimizer's moments, not its learning rate.
@@ -129,31 +122,13 @@ class Training:
         """
         if not math.isfinite(self.best):  # no epoch has been evaluated
             return
-        kept = self.folder / 'phase.ckpt'
+        kept = self.run.checkpoint('phase.ckpt')
         if self.fabric.is_global_zero and not kept.is_file():
             with written(kept) as path:
-                shutil.copyfile(self._best_checkpoint(), path)
+                shutil.copyfile(self.run.checkpoint('best.ckpt'), path)
         self.fabric.barrier()
-        checkpoint = self._read(kept)
+        checkpoint = read_checkpoint(kept, run=self.run.identity)
         self.model.load_state_dict(checkpoint['state_dict'])
         rates = self.optimizer.state_dict()['param_groups']
         self.optimizer.load_state_dict({**checkpoint['optimizer'], 'param_groups': rates})
         logging.info(f'epoch {self.epoch}: on from epoch {checkpoint["epoch"]}, the best so far')
-
-    def _best_checkpoint(self) -> Path:
-        path = self.folder / 'best.ckpt'
-        if not path.is_file():
-            raise MissingFileError(
-                f'{path}, the best epoch by validation, is gone, and no epoch after the resume was better: '
-                f'delete {self.folder} to train again'
-            )
-        return path
-
-    def _read(self, path: Path) -> dict[str, Any]:
-        checkpoint = torch.load(path, map_location='cpu', weights_only=False)
-        if checkpoint.get('format') != FORMAT:
-            raise DataError(
-                f'{path} was written by another version of graphgps_ext, which this one cannot continue: '
-                f'delete {self.folder} to train again'
-            )
-        return checkpoint

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from torch_geometric.data import Data
+from torch_geometric.graphgym.config import cfg
 from yacs.config import CfgNode
 
 from graphgps_ext import fingerprints
@@ -75,37 +76,37 @@ CHANGES: dict[str, Callable[[dict[str, Any]], Any]] = {
 
 @pytest.mark.parametrize('part', CHANGES)
 def test_each_part_of_the_data_has_its_own(file: Path, arrays: dict[str, Any], part: str) -> None:
-    before = data_fingerprints()
+    before = data_fingerprints(cfg)
     assert before.keys() == CHANGES.keys()
     np.savez(file, **{**arrays, **CHANGES[part](arrays)})
-    after = data_fingerprints()
+    after = data_fingerprints(cfg)
     assert [name for name in before if after[name] != before[name]] == [part]
 
 
 def test_they_are_of_the_source_and_not_of_what_the_config_makes_of_it(
     file: Path, graphgym_cfg: CfgNode
 ) -> None:
-    before = data_fingerprints()
+    before = data_fingerprints(cfg)
     graphgym_cfg.dataset.normalize_features, graphgym_cfg.prep.num_virt_node = 'row', 1
     graphgym_cfg.posenc_RWSE.enable = True
-    assert loaded(graphgym_cfg).fingerprints == data_fingerprints() == before
+    assert loaded(graphgym_cfg).fingerprints == data_fingerprints(cfg) == before
 
 
 def test_a_graph_is_read_once_and_then_remembered(
     file: Path, graphgym_cfg: CfgNode, loads: list[Any]
 ) -> None:
     data = loaded(graphgym_cfg)
-    assert data.fingerprints == data_fingerprints() == data.to('meta').fingerprints
+    assert data.fingerprints == data_fingerprints(cfg) == data.to('meta').fingerprints
     assert len(loads) == 1
     graphgym_cfg.dataset.hash_again = True
-    assert data_fingerprints() == data.fingerprints
+    assert data_fingerprints(cfg) == data.fingerprints
     assert len(loads) == 2
 
 
 def test_what_is_remembered_is_not_hashed_again(
     file: Path, graphgym_cfg: CfgNode, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = data_fingerprints()
+    before = data_fingerprints(cfg)
     monkeypatch.setattr(graph, '_fingerprints', lambda data: pytest.fail('hashed again'))
     assert loaded(graphgym_cfg).fingerprints == before
 
@@ -125,13 +126,13 @@ def test_a_file_that_changes_while_it_is_read_is_not_remembered(
         patch.setattr(graph, 'load_data', overtaken)
         old = loaded(graphgym_cfg).fingerprints
         assert not list(file.parent.rglob('*.json'))
-    assert data_fingerprints()['labels'] != old['labels']
+    assert data_fingerprints(cfg)['labels'] != old['labels']
 
 
 def test_a_file_that_others_have_hashed_meanwhile_is_not_taken_for_the_one_that_was_read(
     file: Path, graphgym_cfg: CfgNode, arrays: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    before = data_fingerprints()
+    before = data_fingerprints(cfg)
     load_data = graph.load_data
 
     def overtaken(*args: Any, **options: Any) -> Any:
@@ -139,7 +140,7 @@ def test_a_file_that_others_have_hashed_meanwhile_is_not_taken_for_the_one_that_
         with monkeypatch.context() as patch:
             patch.setattr(graph, 'load_data', load_data)
             np.savez(file, **{**arrays, 'y': 1 - arrays['y']})
-            assert data_fingerprints()['labels'] != before['labels']  # and it is remembered
+            assert data_fingerprints(cfg)['labels'] != before['labels']  # and it is remembered
         monkeypatch.setattr(fingerprints, '_SETTLED_SECONDS', 0.0)
         return source
 
@@ -153,9 +154,9 @@ def test_generated_graphs_are_hashed_each_time(
     monkeypatch.setenv('GRAPHGPS_EXT_CACHE', str(tmp_path))
     graphgym_cfg.dataset.format, graphgym_cfg.dataset.name = 'grid', 'minesweeper'
     graphgym_cfg.dataset.grid_side = 10
-    first = data_fingerprints()
+    first = data_fingerprints(cfg)
     graphgym_cfg.dataset.grid_seed = 1
-    second = data_fingerprints()
+    second = data_fingerprints(cfg)
     assert first.keys() == second.keys() == {'features', 'edges', 'labels'}
     assert first['edges'] == second['edges'] and first['labels'] != second['labels']
     assert not list(tmp_path.iterdir())
@@ -166,9 +167,9 @@ def test_real_graphs_have_the_fingerprints_of_all_their_files(
 ) -> None:
     graphgym_cfg.dataset.format, graphgym_cfg.dataset.name = 'PyG-Planetoid', 'cora'
     graphgym_cfg.dataset.dir = str(real_datasets)
-    public = data_fingerprints()
+    public = data_fingerprints(cfg)
     graphgym_cfg.dataset.planetoid_split = 'geom-gcn'
-    geom_gcn = data_fingerprints()
+    geom_gcn = data_fingerprints(cfg)
     assert {name for name in public if public[name] != geom_gcn[name]} == {'masks'}
     source = graph.load_data('PyG-Planetoid', 'cora', real_datasets, planetoid_split='geom-gcn')
     assert source is not None
@@ -178,4 +179,4 @@ def test_real_graphs_have_the_fingerprints_of_all_their_files(
 
 def test_formats_of_others_have_none(graphgym_cfg: CfgNode) -> None:
     graphgym_cfg.dataset.format = 'PyG'
-    assert data_fingerprints() == {}
+    assert data_fingerprints(cfg) == {}

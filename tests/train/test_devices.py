@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import runs
 import torch
+from lightning_fabric import Fabric
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch_geometric.data import Data
 from yacs.config import CfgNode
@@ -17,6 +18,7 @@ from graphgps_ext.errors import ConfigError
 from graphgps_ext.train.batches import WholeGraphBatches
 from graphgps_ext.train.fit import fit
 from graphgps_ext.train.module import NodeClassifier
+from graphgps_ext.train.run import Run
 
 # Nothing that depends on which nodes share a batch: no dropout, no statistics of a batch.
 KEYS = {
@@ -58,7 +60,8 @@ def test_two_processes_train_and_are_evaluated_as_one(tmp_path: Path) -> None:
 def test_search_on_several_devices_is_refused(graphgym_cfg: CfgNode) -> None:
     graphgym_cfg.devices, graphgym_cfg.gnn.head, graphgym_cfg.dataset.task = 2, 'node', 'node'
     with pytest.raises(ConfigError, match='a search needs devices 1, got 2'):
-        fit(NodeClassifier(3, 2), WholeGraphBatches(Data()), after_evaluation=lambda epoch, best: None)
+        run = Run(Fabric(), {}, after_evaluation=lambda epoch, best: None)
+        fit(NodeClassifier(3, 2), WholeGraphBatches(Data()), run)
 
 
 def test_one_device_does_not_mind_what_a_job_scheduler_says(

@@ -16,7 +16,7 @@ import runs
 import torch
 
 from graphgps_ext import scores
-from graphgps_ext.train import fit, record, report, state
+from graphgps_ext.train import checkpoint, fit, report, stats
 
 EPOCHS = 5
 LONG = {'optim.max_epoch': EPOCHS}
@@ -50,29 +50,29 @@ def die_in_training_step(epoch: int, how: int = signal.SIGKILL) -> None:
 
 def die_between_records(epoch: int) -> None:
     """Ends when the record of the training nodes is written, and half of that of the validation nodes."""
-    append = record.append_stats
+    append = stats.Stats.append
 
-    def append_stats(run_dir: Path, split: str, row: dict[str, Any]) -> None:
+    def append_half(self: stats.Stats, split: str, row: Any) -> None:
         if split == 'val' and row['epoch'] == epoch:
-            with (run_dir / split / 'stats.json').open('a') as file:
+            with stats.stats_file(self.run_dir, split).open('a') as file:
                 file.write('{"epoch": 3, "lo')
             die()
-        append(run_dir, split, row)
+        append(self, split, row)
 
-    record.append_stats = append_stats
+    stats.Stats.append = append_half  # type: ignore[method-assign]
 
 
 def die_in_checkpoint(name: str, epoch: int) -> None:
     """Ends while a checkpoint is written."""
     save = torch.save
 
-    def torch_save(checkpoint: dict[str, Any], path: Path) -> None:
-        if path.name.endswith(name) and checkpoint['epoch'] >= epoch:
+    def torch_save(content: dict[str, Any], path: Path) -> None:
+        if path.name.endswith(name) and content['epoch'] >= epoch:
             path.write_bytes(b'half of a checkpoint')
             die()
-        save(checkpoint, path)
+        save(content, path)
 
-    state.torch.save = torch_save
+    checkpoint.torch.save = torch_save
 
 
 def die_in_scores() -> None:
@@ -218,12 +218,11 @@ def test_a_run_whose_best_checkpoint_was_deleted_says_so(tmp_path: Path) -> None
     run_dir = run_dir_of(tmp_path, 'estimator')
     for name in ('summary.json', 'ckpt/best.ckpt'):
         (run_dir / name).unlink()
-    shutil.rmtree(run_dir / 'scores')
     message = runs.refusal('estimator', tmp_path, changes)
     assert message.startswith(
         f'error: {run_dir / "ckpt" / "best.ckpt"}, the best epoch by validation, is gone'
     )
-    assert message.endswith(f'delete {run_dir / "ckpt"} to train again')
+    assert message.endswith(f'train.overwrite True deletes {run_dir} and trains anew')
     shutil.rmtree(run_dir / 'ckpt')
     runs.run('estimator', tmp_path, changes)
     assert (run_dir / 'summary.json').is_file()
@@ -234,11 +233,12 @@ def test_checkpoint_of_another_version_is_refused(tmp_path: Path) -> None:
     runs.run('estimator', tmp_path, changes)
     run_dir = run_dir_of(tmp_path, 'estimator')
     (run_dir / 'summary.json').unlink()
-    torch.save({'epoch': 3, 'pytorch-lightning_version': '2.6.6'}, run_dir / 'ckpt' / 'last.ckpt')
+    for name in ('last.ckpt', 'best.ckpt'):
+        torch.save({'epoch': 3, 'pytorch-lightning_version': '2.6.6'}, run_dir / 'ckpt' / name)
     message = runs.refusal('estimator', tmp_path, changes)
-    assert message == (
+    assert message.startswith(
         f'error: {run_dir / "ckpt" / "last.ckpt"} was written by another version of graphgps_ext, which this '
-        f'one cannot continue: delete {run_dir / "ckpt"} to train again'
+        f'one cannot continue'
     )
 
 
