@@ -1,8 +1,8 @@
-"""Result folders: what a run writes, when it counts as finished, and the aggregate over runs.
+"""Result folders: what a run writes, and when it counts as finished.
 
     <out_dir>/<config name>/<run id>/   config.yaml, {train,val,test}/stats.json, summary.json, checkpoints,
                                         TensorBoard events, and for stage 1 scores/
-    <out_dir>/<config name>/agg/        {train,val,test}/best.json: mean and standard deviation over runs
+    <out_dir>/<config name>/agg/        see :mod:`graphgps_ext.train.aggregate`
 
 `stats.json` and `best.json` keep GraphGym's schema (JSON lines; `_std` beside each mean).
 """
@@ -15,12 +15,11 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
 from torch_geometric.graphgym.config import set_cfg
 from yacs.config import CfgNode
 
 from graphgps_ext.config.tree import flatten, read_yaml
-from graphgps_ext.errors import OtherResultsError
+from graphgps_ext.errors import DataError, MissingFileError, OtherResultsError, UserError
 from graphgps_ext.files import written
 
 SPLITS = ('train', 'val', 'test')
@@ -39,6 +38,51 @@ def write_json(path: Path, content: Any) -> None:
     """Writes JSON whole or not at all."""
     with written(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """The JSON object in a file.
+
+    Raises:
+        MissingFileError: if there is none.
+        DataError: if it is no file, or holds something else.
+    """
+    try:
+        if not path.exists():
+            raise MissingFileError(f'{path} is missing')
+        if not path.is_file():  # a pipe would be waited for
+            raise DataError(f'{path} is damaged: a file is needed')
+        content = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        if isinstance(error, UserError):
+            raise
+        raise DataError(f'{path} is damaged: {error or type(error).__name__}') from None
+    if not isinstance(content, dict):
+        raise DataError(f'{path} is damaged: an object is needed, got {type(content).__name__}')
+    return content
+
+
+def check_finished(run_dir: Path) -> None:
+    """Raises DataError or MissingFileError if something that a finished run promises is not whole."""
+    read_summary(run_dir)
+
+
+def read_summary(run_dir: Path) -> dict[str, Any]:
+    """The content of `summary.json`.
+
+    Raises:
+        MissingFileError: if there is none.
+        DataError: if it is damaged.
+    """
+    return read_object(run_dir / 'summary.json')
+
+
+def scores_identity(run_dir: Path) -> dict[str, str]:
+    """What stage 2 records in its `inputs.json` of a finished run of stage 1: `scores` and `estimator`."""
+    return {
+        'scores': hashlib.sha256((run_dir / 'scores' / 'manifest.json').read_bytes()).hexdigest()[:32],
+        'estimator': config_hash(dict(flatten(read_yaml(run_dir / 'config.yaml')))),
+    }
 
 
 def append_stats(run_dir: Path, split: str, record: dict[str, Any]) -> None:
@@ -82,15 +126,24 @@ def _what_it_computes(flat: dict[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in flat.items() if k not in PLACE_KEYS and k.split('.')[0] not in PLACE_KEYS}
 
 
-def config_hash(flat: dict[str, Any]) -> str:
-    """Twelve hexadecimal digits that runs share which differ only in seed, split and place.
+def shared_settings(flat: dict[str, Any]) -> dict[str, Any]:
+    """The keys in which runs agree that differ only in seed, split and place.
 
     Args:
         flat: of :func:`flat_config`.
     """
     varied = ('seed', 'dataset.split_index', 'dataset.split_seed')
-    kept = {key: value for key, value in _what_it_computes(flat).items() if key not in varied}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+    return {key: value for key, value in _what_it_computes(flat).items() if key not in varied}
+
+
+def config_hash(flat: dict[str, Any]) -> str:
+    """Twelve hexadecimal digits of the :func:`shared_settings`."""
+    return short_hash(shared_settings(flat))
+
+
+def short_hash(content: dict[str, Any]) -> str:
+    """Twelve hexadecimal digits of keys and values, in any order."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def hyper_parameters(cfg: CfgNode) -> dict[str, Any]:
@@ -142,18 +195,3 @@ def start_run_dir(cfg: CfgNode) -> None:
         left.unlink()
     with written(run_dir / 'config.yaml') as temporary:
         temporary.write_text(cfg.dump(), encoding='utf-8')
-
-
-def aggregate(config_dir: Path) -> dict[str, dict[str, float]]:
-    """Writes `agg/{train,val,test}/best.json` over all finished runs below `config_dir`, and returns them."""
-    summaries = [json.loads(p.read_text()) for p in sorted(config_dir.glob('*/summary.json'))]
-    best: dict[str, dict[str, float]] = {}
-    for split in SPLITS:
-        rows = pd.DataFrame([{'epoch': s['best_epoch'], **s[split]} for s in summaries])
-        mean, std = rows.mean(), rows.std(ddof=0)
-        best[split] = {'runs': len(rows)}
-        for name in rows.columns:
-            best[split][name] = round(float(mean[name]), 6)
-            best[split][f'{name}_std'] = round(float(std[name]), 6)
-        write_json(config_dir / 'agg' / split / 'best.json', best[split])
-    return best
