@@ -16,6 +16,7 @@ from graphgps_ext.config.load import load_config
 from graphgps_ext.config.shipped import find_config
 from graphgps_ext.errors import ConfigError
 from graphgps_ext.train.aggregate import aggregate
+from graphgps_ext.train.metrics import best_metric
 from graphgps_ext.train.runs import choose_run, run_once
 
 
@@ -49,12 +50,14 @@ def main(argv: Sequence[str] | None = None) -> None:
         run_once()
     if pl.utilities.rank_zero_only.rank != 0:
         return
-    best = aggregate(out_dir)['test']
-    metric = cfg.metric_best
-    if metric == 'auto':
-        metric = 'auc' if 'auc' in best else 'accuracy'
-    print(
-        f'{out_dir}: test {metric} {best[metric]:.4f} ± {best[f"{metric}_std"]:.4f} over {best["runs"]} runs'
-    )
+    best, lines = aggregate(Path(cfg.run_dir))
+    print(*lines, told(out_dir, best['test']), sep='\n')
     if args.mark_done:
         file.rename(f'{file}_done')
+
+
+def told(out_dir: Path, best: dict[str, float]) -> str:
+    """The line on the mean; a single run has no deviation."""
+    metric = best_metric([name for name in best if not name.endswith('_std')])
+    spread, runs = (f' ± {best[f"{metric}_std"]:.4f}', 'runs') if best['runs'] > 1 else ('', 'run')
+    return f'{out_dir}: test {metric} {best[metric]:.4f}{spread} over {best["runs"]} {runs}'

@@ -23,6 +23,7 @@ from graphgps_ext.config.tree import read_yaml, words, write_config
 from graphgps_ext.errors import ConfigError, DataError, OtherResultsError
 from graphgps_ext.sampling import stream_key
 from graphgps_ext.search.space import Settings, read_space
+from graphgps_ext.train.finished import read_run
 from graphgps_ext.train.results import PLACE_KEYS, flat_config, hyper_parameters
 from graphgps_ext.train.runs import choose_run, run_once
 
@@ -60,8 +61,8 @@ def pruning(trial: optuna.Trial, epochs: int) -> Callable[[int, float], None]:
 
 def validation(run_dir: Path) -> float:
     """The validation metric of a finished run: all that a search sees of it."""
-    summary = json.loads((run_dir / 'summary.json').read_text(encoding='utf-8'))
-    return summary['val'][summary['metric']]
+    run = read_run(run_dir)
+    return run.summary['val'][run.metric]
 
 
 class Search:

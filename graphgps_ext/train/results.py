@@ -3,7 +3,7 @@
     <out_dir>/<config name>/<run id>/   config.yaml, inputs.json, {train,val,test}/stats.json, checkpoints,
                                         TensorBoard events, for stage 1 scores/, and at the end summary.json
                                         and checksums.json
-    <out_dir>/<config name>/agg/        {train,val,test}/best.json: mean and standard deviation over runs
+    <out_dir>/<config name>/agg/        see :mod:`graphgps_ext.train.aggregate`
 
 `stats.json` and `best.json` keep GraphGym's schema (JSON lines; `_std` beside each mean).
 """
@@ -82,15 +82,24 @@ def what_it_computes(flat: Mapping[str, Any]) -> dict[str, Any]:
     return {k: v for k, v in flat.items() if k not in PLACE_KEYS and k.split('.')[0] not in PLACE_KEYS}
 
 
-def config_hash(flat: Mapping[str, Any]) -> str:
-    """Twelve hexadecimal digits that runs share which differ only in seed, split and place.
+def shared_settings(flat: Mapping[str, Any]) -> dict[str, Any]:
+    """The keys in which runs agree that differ only in seed, split and place.
 
     Args:
         flat: of :func:`flat_config`.
     """
     varied = ('seed', 'dataset.split_index', 'dataset.split_seed')
-    kept = {key: value for key, value in what_it_computes(flat).items() if key not in varied}
-    return hashlib.sha256(json.dumps(kept, sort_keys=True).encode()).hexdigest()[:12]
+    return {key: value for key, value in what_it_computes(flat).items() if key not in varied}
+
+
+def config_hash(flat: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits of the :func:`shared_settings`."""
+    return short_hash(shared_settings(flat))
+
+
+def short_hash(content: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits of keys and values, in any order."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
 def hyper_parameters(cfg: CfgNode) -> dict[str, Any]:
