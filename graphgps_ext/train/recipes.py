@@ -19,6 +19,7 @@ from torch_geometric.graphgym.register import register_train
 from graphgps_ext import scores
 from graphgps_ext.capabilities import capabilities
 from graphgps_ext.errors import ConfigError
+from graphgps_ext.fingerprints import fingerprint
 from graphgps_ext.graph import EXPANDER
 from graphgps_ext.sampling import SamplingPlan
 from graphgps_ext.train.batches import RandomParts, SampledLayers, WholeGraphBatches
@@ -26,7 +27,7 @@ from graphgps_ext.train.fit import AfterEvaluation, fit
 from graphgps_ext.train.metrics import best_metric, num_outputs
 from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.report import report
-from graphgps_ext.train.results import read_stats
+from graphgps_ext.train.results import config_hash, flat_config, read_stats
 from graphgps_ext.train.state import Training
 from graphgps_ext.transform.batch import plain_graph
 
@@ -114,6 +115,9 @@ def dump_scores(training: Training, data: Data) -> None:
         **expected_manifest(data),
         num_nodes=graph.num_nodes,
         num_edges=graph.num_edges,
+        features_fingerprint=fingerprint(data.x),
+        labels_fingerprint=fingerprint(data.y),
+        estimator=config_hash(flat_config(cfg)),
         width=cfg.gt.dim_hidden,
         seed=cfg.seed,
         epoch=training.best_epoch,
