@@ -1,4 +1,4 @@
-"""Files and folders that appear whole or not at all; arrays in them are plain NumPy files, without pickle."""
+"""Files and folders that appear whole or not at all."""
 
 from __future__ import annotations
 
@@ -7,10 +7,6 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
-
-import numpy as np
-from numpy.typing import DTypeLike, NDArray
 
 
 @contextmanager
@@ -33,8 +29,8 @@ def written(path: Path) -> Iterator[Path]:
 def new_folder(path: Path) -> Iterator[Path]:
     """Give a folder to write into, which is renamed to `path` on success and removed on any failure.
 
-    It lies beside `path`, so that the rename is atomic; what a killed process left there is removed first. A
-    folder already at `path` is replaced.
+    It lies beside `path`, so that the rename is atomic; what a killed process left there is removed first.
+    What lies at `path` already, a folder or anything else, is replaced.
     """
     partial = path.with_name(f'.{path.name}.partial')
     try:
@@ -47,16 +43,6 @@ def new_folder(path: Path) -> Iterator[Path]:
         _remove(partial)
 
 
-def write_array(file: Path, array: NDArray[Any]) -> None:
-    """Write `array` as version 1.0 of NumPy's format, through to the disk."""
-    array = np.ascontiguousarray(array)
-    with file.open('wb') as stream:
-        np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
-        stream.write(array.data)  # ndarray.tofile would hide why a write failed
-        stream.flush()
-        os.fsync(stream.fileno())
-
-
 def write_bytes(file: Path, content: bytes) -> None:
     """Write `content`, through to the disk."""
     with file.open('wb') as stream:
@@ -65,39 +51,15 @@ def write_bytes(file: Path, content: bytes) -> None:
         os.fsync(stream.fileno())
 
 
-def map_array(file: Path, size: int, dtype: DTypeLike) -> NDArray[Any]:
-    """Map a one-dimensional array of known size and dtype, copy on write: the file never changes.
-
-    Raises:
-        ValueError: if the file is missing, damaged, truncated or holds another array; with both byte counts.
-    """
-    dtype = np.dtype(dtype)
-    try:
-        found = file.stat().st_size
-        with file.open('rb') as stream:
-            np.lib.format.read_magic(stream)
-            shape, _, kind = np.lib.format.read_array_header_1_0(stream)
-            wanted = stream.tell() + size * dtype.itemsize
-    except FileNotFoundError:
-        raise ValueError(f'{file} is missing') from None
-    except ValueError as error:
-        raise ValueError(f'{file} is damaged: {error}') from error
-    if shape != (size,) or kind != dtype:
-        raise ValueError(f'{file} needs shape ({size},) and dtype {dtype}, got {shape} and {kind}')
-    if found != wanted:
-        raise ValueError(f'{file} is truncated: wanted {wanted:,} bytes, found {found:,}')
-    return np.load(file, mmap_mode='c')
-
-
 def _replace(path: Path, partial: Path) -> None:
     old = path.with_name(f'.{path.name}.old')
     _remove(old)
-    if path.exists():
+    if os.path.lexists(path):
         path.rename(old)
     try:
         partial.rename(path)
     except OSError:
-        if old.exists():
+        if os.path.lexists(old):
             old.rename(path)
         raise
     _remove(old)
@@ -112,6 +74,9 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _remove(folder: Path) -> None:
-    if folder.exists():
-        shutil.rmtree(folder)
+def _remove(path: Path) -> None:
+    """Whatever it is; of a link, the link alone."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

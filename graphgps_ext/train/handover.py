@@ -62,9 +62,8 @@ def find_scores(cfg: CfgNode, split_fingerprint: str) -> Path:
     folder = Path(cfg.spex.estimator)
     if len(folder.parts) == 1:  # a name within out_dir
         folder = Path(cfg.run_dir).parent.parent / folder
-    runs = list(folder.glob('*/scores'))
-    if len(runs) == 1:
-        return runs[0]
+    if len(found := scores.stores(folder)) == 1:
+        return found[0]
     return scores.find(folder, split_fingerprint=split_fingerprint, seed=_seed(cfg))
 
 

@@ -15,7 +15,7 @@ import pytest
 import runs
 import torch
 
-from graphgps_ext import scores
+from graphgps_ext.scores import store
 from graphgps_ext.train import checkpoint, fit, report, stats
 
 EPOCHS = 5
@@ -77,14 +77,14 @@ def die_in_checkpoint(name: str, epoch: int) -> None:
 
 def die_in_scores() -> None:
     """Ends after the first layer of the scores."""
-    write = scores.write_array
+    write = store.write_array
 
     def write_array(file: Path, array: Any) -> None:
         write(file, array)
         if file.name == 'layer_0.npy':
             die()
 
-    scores.write_array = write_array
+    store.write_array = write_array
 
 
 def die_before_summary() -> None:
@@ -246,7 +246,7 @@ def test_full_disk_while_scores_are_written(
     tmp_path: Path, uninterrupted: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     changes = {**LONG, **VARIANTS['every epoch']}
-    write = scores.write_array
+    write = store.write_array
 
     def write_array(file: Path, array: Any) -> None:
         if file.name == 'layer_1.npy':
@@ -254,7 +254,7 @@ def test_full_disk_while_scores_are_written(
         write(file, array)
 
     with monkeypatch.context() as patch:
-        patch.setattr(scores, 'write_array', write_array)
+        patch.setattr(store, 'write_array', write_array)
         message = runs.refusal('estimator', tmp_path, changes)
     run_dir = run_dir_of(tmp_path, 'estimator')
     assert 'attention scores were not written (the disk is full)' in message
