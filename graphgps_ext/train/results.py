@@ -141,7 +141,11 @@ def differences(cfg: CfgNode, inputs: Mapping[str, str] | None) -> list[str]:
         if not (run_dir / CONFIG).is_file():
             raise MissingFileError(f'{run_dir / CONFIG} is missing')
         old = what_it_computes(dict(flatten(read_yaml(run_dir / CONFIG))))
+        if not old:
+            raise DataError(f'{run_dir / CONFIG} is empty')
         old_inputs = read_inputs(run_dir)
+        for name in (CONFIG, INPUTS):
+            _verify(run_dir, name)
     except (ConfigError, DataError, MissingFileError) as error:
         raise DataError(
             f'{error}: it cannot be told what the results in {run_dir} belong to; {_ANEW}'
@@ -194,7 +198,7 @@ def _checksum(path: Path) -> str:
 
 def has_ended(run_dir: Path) -> bool:
     """Whether a run has come to its end there; its files may have been damaged since."""
-    return (run_dir / CHECKSUMS).exists()
+    return (run_dir / CHECKSUMS).is_file()
 
 
 def check_finished(run_dir: Path) -> None:
@@ -208,16 +212,17 @@ def check_finished(run_dir: Path) -> None:
     if SUMMARY not in recorded:
         raise DataError(f'{run_dir / CHECKSUMS} is damaged: it does not list {SUMMARY}')
     for name in recorded:
-        _verify(run_dir, name, recorded)
+        _verify(run_dir, name)
     if MANIFEST in recorded:
         scores.verify(run_dir / 'scores')
 
 
-def _verify(run_dir: Path, name: str, recorded: Mapping[str, Any]) -> None:
+def _verify(run_dir: Path, name: str) -> None:
+    """Compares a file of a finished run with its checksum; those of other runs have none."""
     path = run_dir / name
     if not path.is_file():
         raise MissingFileError(f'{path} is missing')
-    if _checksum(path) != recorded.get(name):
+    if has_ended(run_dir) and _checksum(path) != read_json(run_dir / CHECKSUMS).get(name):
         raise DataError(f'{path} is damaged: it does not have its checksum in {run_dir / CHECKSUMS}')
 
 
@@ -228,14 +233,22 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
         MissingFileError: if the run is not finished.
         DataError: if the file is damaged.
     """
-    _verify(run_dir, SUMMARY, read_json(run_dir / CHECKSUMS))
+    if not has_ended(run_dir):
+        raise MissingFileError(f'{run_dir} holds no finished run: {CHECKSUMS} is missing')
+    _verify(run_dir, SUMMARY)
     return read_json(run_dir / SUMMARY)
 
 
 def clear(run_dir: Path) -> None:
     """Deletes everything in a run folder but its lock."""
-    for path in run_dir.iterdir() if run_dir.is_dir() else ():
-        if path.is_dir() and not path.is_symlink():
-            shutil.rmtree(path)
-        elif path.name != LOCK:
-            path.unlink()
+    for path in run_dir.iterdir():
+        if path.name != LOCK:
+            delete(path)
+
+
+def delete(path: Path) -> None:
+    """Deletes a file or a folder, if there is one."""
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)

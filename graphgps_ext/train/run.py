@@ -133,7 +133,7 @@ class Run:
     def _write_config(self) -> None:
         """Marks the folder as that of a run under way; half-written files of a killed process go."""
         for name in (results.CHECKSUMS, results.SUMMARY):
-            (self.folder / name).unlink(missing_ok=True)
+            results.delete(self.folder / name)
         for left in self.folder.rglob('.[0-9]*.*'):
             left.unlink()
         results.write_json(self.folder / results.INPUTS, self.inputs)

@@ -58,6 +58,7 @@ def test_two_processes_train_and_are_evaluated_as_one(tmp_path: Path) -> None:
 
 
 def test_search_on_several_devices_is_refused(graphgym_cfg: CfgNode) -> None:
+    graphgym_cfg.run_dir = 'nowhere'
     graphgym_cfg.devices, graphgym_cfg.gnn.head, graphgym_cfg.dataset.task = 2, 'node', 'node'
     with pytest.raises(ConfigError, match='a search needs devices 1, got 2'):
         run = Run(Fabric(), {}, after_evaluation=lambda epoch, best: None)

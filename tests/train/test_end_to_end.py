@@ -39,7 +39,13 @@ def test_run_folder_holds_what_the_readme_promises(out_dir: Path, stage: str) ->
     found = runs.files_in(result_dir(out_dir, stage) / '1')
     events = [name for name in found if name.startswith('events.out.tfevents')]
     wanted = ['config.yaml', 'hparams.yaml', 'logging.log', 'summary.json']
-    wanted += ['ckpt/best.ckpt', 'ckpt/last.ckpt', *(f'{split}/stats.json' for split in runs.SPLITS)]
+    wanted += [
+        'inputs.json',
+        'checksums.json',
+        'ckpt/best.ckpt',
+        'ckpt/last.ckpt',
+        *(f'{split}/stats.json' for split in runs.SPLITS),
+    ]
     if stage == 'estimator':
         names = ('manifest.json', 'indptr.npy', 'source.npy', 'edge_type.npy', 'layer_0.npy', 'layer_1.npy')
         wanted += [f'scores/{name}' for name in names]

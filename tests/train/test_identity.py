@@ -47,7 +47,7 @@ def killed(stage: str, out_dir: Path, changes: dict[str, Any]) -> None:
 
 CHANGED = {
     'features': {'x': np.ones((NUM_NODES, 4), np.float32)},
-    'labels': {'y': np.arange(NUM_NODES) // 4 % 2 * np.arange(NUM_NODES) % 2},
+    'labels': {'y': np.arange(NUM_NODES) // 8 % 2},
     'edges': {'edge_index': np.stack([np.arange(NUM_NODES), np.arange(NUM_NODES)[::-1]])},
     'masks': {'train_mask': np.arange(NUM_NODES) % 4 < 1},
 }
