@@ -1,5 +1,6 @@
 """Finding score stores and comparing networks."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -147,3 +148,62 @@ def test_widths_on_other_expanders_are_refused(tmp_path):
 def test_runs_below_a_hidden_folder_are_found_from_within_it(tmp_path):
     saved(tmp_path / '.cache' / '0', random_scores())
     assert len(find_runs(tmp_path / '.cache')) == 1
+
+
+def test_runs_of_other_features_or_labels_are_refused(tmp_path):
+    saved(tmp_path / 'a', random_scores())
+    saved(tmp_path / 'b', random_scores(seed=1, labels_fingerprint='other'))
+    with pytest.raises(ValueError, match=r'do not belong together:\n  labels_fingerprint 0b: .*/a/scores'):
+        find_runs(tmp_path)
+
+
+def test_runs_that_differ_in_more_than_seed_and_split_are_no_network(tmp_path):
+    saved(tmp_path / 'a', random_scores())
+    saved(tmp_path / 'b', random_scores(seed=1, estimator='other'))
+    with pytest.raises(
+        ValueError, match='two runs of width 4 differ in more config keys than seed and split'
+    ):
+        find_runs(tmp_path)
+
+
+def lose_manifest(store: Path) -> None:
+    (store / 'manifest.json').unlink()
+
+
+def cut_manifest(store: Path) -> None:
+    (store / 'manifest.json').write_bytes((store / 'manifest.json').read_bytes()[:100])
+
+
+def make_a_file_of_it(store: Path) -> None:
+    shutil.rmtree(store)
+    store.write_text('')
+
+
+def link_to_itself(store: Path) -> None:
+    shutil.rmtree(store)
+    store.symlink_to(store)
+
+
+@pytest.mark.parametrize('damage', [lose_manifest, cut_manifest, make_a_file_of_it, link_to_itself])
+def test_a_damaged_store_is_named_not_left_out(tmp_path, damage):
+    family(tmp_path)
+    damage(tmp_path / 'width-4' / '1' / 'scores')
+    with pytest.raises(ValueError, match=r'some of the scores below .*\n  .*width-4/1/scores'):
+        find_runs(tmp_path)
+
+
+def test_links_are_followed_and_loops_of_them_end(tmp_path):
+    family(tmp_path / 'elsewhere')
+    (tmp_path / 'runs').mkdir()
+    (tmp_path / 'runs' / 'moved').symlink_to(tmp_path / 'elsewhere')
+    (tmp_path / 'runs' / 'loop').symlink_to(tmp_path / 'runs')
+    assert [run.name for run in find_runs(tmp_path / 'runs')] == ['0', '1', '2'] * 2
+
+
+def test_scores_that_are_replaced_meanwhile_are_noticed(tmp_path):
+    path = saved(tmp_path / '0', random_scores())
+    (run,) = find_runs(tmp_path)
+    shutil.rmtree(path)
+    saved(tmp_path / '0', random_scores(seed=1))
+    with pytest.raises(ValueError, match='were replaced while they were looked at'):
+        run.load()
