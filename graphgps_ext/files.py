@@ -21,12 +21,34 @@ def written(path: Path) -> Iterator[Path]:
     process: several may write one file, of which the last stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
+    temporary = _temporary(path)
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with naming(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name `path` in what the system refuses within: of a failed write it does not say to which file.
+
+    `torch.save` to a file object hides the refusal behind an error of its own, which is taken away.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        refused = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(refused, OSError):
+            raise
+        if refused.filename is None or Path(refused.filename).name == _temporary(path).name:
+            refused.filename = str(path)
+        raise refused from None
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f'.{os.getpid()}.{path.name}')
 
 
 @contextmanager
@@ -50,7 +72,7 @@ def new_folder(path: Path) -> Iterator[Path]:
 def write_array(file: Path, array: NDArray[Any]) -> None:
     """Write `array` as version 1.0 of NumPy's format, through to the disk."""
     array = np.ascontiguousarray(array)
-    with file.open('wb') as stream:
+    with naming(file), file.open('wb') as stream:
         np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
         stream.write(array.data)  # ndarray.tofile would hide why a write failed
         stream.flush()
@@ -59,7 +81,7 @@ def write_array(file: Path, array: NDArray[Any]) -> None:
 
 def write_bytes(file: Path, content: bytes) -> None:
     """Write `content`, through to the disk."""
-    with file.open('wb') as stream:
+    with naming(file), file.open('wb') as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
