@@ -21,3 +21,7 @@ class MissingFileError(UserError, FileNotFoundError):
 
 class OtherResultsError(UserError, FileExistsError):
     """Results of something else lie where new ones were to be written."""
+
+
+class ShortOfMemoryError(UserError, MemoryError):
+    """The machine or its GPU has less memory than was asked for."""

@@ -17,12 +17,34 @@ def written(path: Path) -> Iterator[Path]:
     process: several may write one file, of which the last stays.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{os.getpid()}.{path.name}')
+    temporary = _temporary(path)
     try:
-        yield temporary
-        os.replace(temporary, path)
+        with naming(path):
+            yield temporary
+            os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextmanager
+def naming(path: Path) -> Iterator[None]:
+    """Name `path` in what the system refuses within: of a failed write it does not say to which file.
+
+    `torch.save` to a file object hides the refusal behind an error of its own, which is taken away.
+    """
+    try:
+        yield
+    except (OSError, RuntimeError) as error:
+        refused = error if isinstance(error, OSError) else error.__context__
+        if not isinstance(refused, OSError):
+            raise
+        if refused.filename is None or Path(refused.filename).name == _temporary(path).name:
+            refused.filename = str(path)
+        raise refused from None
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f'.{os.getpid()}.{path.name}')
 
 
 @contextmanager
@@ -34,18 +56,18 @@ def new_folder(path: Path) -> Iterator[Path]:
     """
     partial = path.with_name(f'.{path.name}.partial')
     try:
-        _remove(partial)
+        delete(partial)
         partial.mkdir(parents=True)
         yield partial
         _sync(partial)
         _replace(path, partial)
     finally:
-        _remove(partial)
+        delete(partial)
 
 
 def write_bytes(file: Path, content: bytes) -> None:
     """Write `content`, through to the disk."""
-    with file.open('wb') as stream:
+    with naming(file), file.open('wb') as stream:
         stream.write(content)
         stream.flush()
         os.fsync(stream.fileno())
@@ -53,7 +75,7 @@ def write_bytes(file: Path, content: bytes) -> None:
 
 def _replace(path: Path, partial: Path) -> None:
     old = path.with_name(f'.{path.name}.old')
-    _remove(old)
+    delete(old)
     if os.path.lexists(path):
         path.rename(old)
     try:
@@ -62,7 +84,7 @@ def _replace(path: Path, partial: Path) -> None:
         if os.path.lexists(old):
             old.rename(path)
         raise
-    _remove(old)
+    delete(old)
     _sync(path.parent)
 
 
@@ -74,8 +96,8 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _remove(path: Path) -> None:
-    """Whatever it is; of a link, the link alone."""
+def delete(path: Path) -> None:
+    """Delete a file or folder, if there is one; of a link, the link alone."""
     if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:

@@ -27,12 +27,12 @@ class Outcome:
     Args:
         done: names of those that ended well.
         failed: name → reason, of those that did not, or could not start.
-        interrupted: whether the user stopped it.
+        interrupted: what has stopped it.
     """
 
     done: list[str] = field(default_factory=list)
     failed: dict[str, str] = field(default_factory=dict)
-    interrupted: bool = False
+    interrupted: KeyboardInterrupt | None = None
 
 
 @dataclass
@@ -62,7 +62,8 @@ def execute(
 ) -> Outcome:
     """Carries out what is not done, each run after its estimator, as many at a time as there are places.
 
-    Ctrl-C and SIGTERM end the running processes, which go on where they stopped when called again.
+    Ctrl-C and SIGTERM end the running processes, as does the end of this one, however it comes; they go on
+    where they stopped when called again.
 
     Args:
         runs: in the order in which they are to start.
@@ -77,30 +78,29 @@ def execute(
     free = list(places)
     running: list[_Running] = []
     outcome = Outcome()
-    with workers.terminated_as_interrupted():
-        try:
-            while waiting or running:
-                for run in list(waiting):
-                    needed = None if run.estimator is None else str(run.estimator)
-                    if needed in outcome.failed:
-                        waiting.remove(run)
-                        _failed(run, f'needs {needed}, which failed', outcome, progress)
-                    elif free and (needed is None or needed in finished):
-                        waiting.remove(run)
-                        place = free.pop(0)
-                        running.append(_Running(run, place, _start(run, out, place, call)))
-                progress.show([(r.run, r.worker.start) for r in running], waiting)
-                ended = workers.wait([r.worker for r in running], SHOWN_SECONDS)
-                for one in [r for r in running if r.worker in ended]:
-                    running.remove(one)
-                    free.insert(0, one.place)
-                    _end(one, out, len(places), outcome, progress)
-                finished.update(outcome.done)
-        except KeyboardInterrupt:
-            outcome.interrupted = True
-            progress.say('stopping ...')
-        finally:
-            workers.stop([r.worker for r in running])
+    try:
+        while waiting or running:
+            for run in list(waiting):
+                needed = None if run.estimator is None else str(run.estimator)
+                if needed in outcome.failed:
+                    waiting.remove(run)
+                    _failed(run, f'needs {needed}, which failed', outcome, progress)
+                elif free and (needed is None or needed in finished):
+                    waiting.remove(run)
+                    place = free.pop(0)
+                    running.append(_Running(run, place, _start(run, out, place, call)))
+            progress.show([(r.run, r.worker.start) for r in running], waiting)
+            ended = workers.wait([r.worker for r in running], SHOWN_SECONDS)
+            for one in [r for r in running if r.worker in ended]:
+                running.remove(one)
+                free.insert(0, one.place)
+                _end(one, out, len(places), outcome, progress)
+            finished.update(outcome.done)
+    except KeyboardInterrupt as interrupted:
+        outcome.interrupted = interrupted
+        progress.say('stopping ...')
+    finally:
+        workers.stop([r.worker for r in running])
     return outcome
 
 

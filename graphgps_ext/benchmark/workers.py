@@ -12,18 +12,18 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from multiprocessing import connection, forkserver
 from multiprocessing.process import BaseProcess
 from pathlib import Path
-from typing import Any
 
 from threadpoolctl import threadpool_limits
 
 from graphgps_ext.errors import UserError
+from graphgps_ext.signals import ASKING, stoppable
 
 BUSY = os.EX_TEMPFAIL  # the status of a process whose log another one has
 ORPHANED = 255  # what multiprocessing tells of a process whose server is gone
@@ -80,7 +80,9 @@ def serve(*modules: str) -> None:
         modules: that the work needs, beside what training does.
     """
     forkserver.set_forkserver_preload(['graphgps_ext.benchmark.warm', *modules])
-    interrupt = signal.signal(signal.SIGINT, signal.SIG_IGN)  # `stop` passes Ctrl-C on; it may be importing
+    interrupt = signal.signal(
+        signal.SIGINT, signal.SIG_IGN
+    )  # `stop` tells the processes; it may be importing
     variables = dict(os.environ)
     # It has to import what this process would: by itself it begins with the current folder.
     os.environ['PYTHONPATH'] = os.pathsep.join(path or os.getcwd() for path in sys.path)
@@ -143,7 +145,9 @@ def _work(
     if parent is None or not parent.is_alive():
         return  # it was interrupted while the server was still importing
     os.setsid()  # a group of its own: `stop` reaches its workers too, and a terminal's Ctrl-C none of them
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number in ASKING:
+        signal.signal(number, signal.SIG_DFL)  # the server ignores Ctrl-C, and what it was started with
+    threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
     os.chdir(folder)
     os.environ.clear()
     os.environ.update(environment)
@@ -159,7 +163,16 @@ def _work(
         print(f'$ {line}', flush=True)
     if threads is not None:
         threadpool_limits(threads)
-    sys.exit(call())
+    with stoppable():
+        sys.exit(call())
+
+
+def _end_after(parent: BaseProcess) -> None:
+    """Ends this process when its parent has ended: one that is killed cannot stop it."""
+    parent.join()
+    os.kill(os.getpid(), signal.SIGTERM)
+    time.sleep(GRACE_SECONDS)
+    os.killpg(os.getpid(), signal.SIGKILL)
 
 
 def wait(workers: Sequence[Worker], seconds: float | None = None) -> list[Worker]:
@@ -173,8 +186,8 @@ def wait(workers: Sequence[Worker], seconds: float | None = None) -> list[Worker
 
 
 def stop(workers: Sequence[Worker]) -> None:
-    """Ends processes as Ctrl-C does, and those that do not listen by force."""
-    for how in (signal.SIGINT, signal.SIGKILL):
+    """Asks processes to end, and ends those that do not listen by force."""
+    for how in (signal.SIGTERM, signal.SIGKILL):
         alive = [worker for worker in workers if worker.code is None]
         for worker in alive:
             _signal(worker, how)
@@ -193,17 +206,3 @@ def _signal(worker: Worker, how: signal.Signals) -> None:
             return tell(worker.process.pid, how)
         except ProcessLookupError:
             continue
-
-
-@contextmanager
-def terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM, which a cluster sends when time is up, is handled as Ctrl-C."""
-
-    def interrupt(*_: Any) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)

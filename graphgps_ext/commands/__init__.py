@@ -6,14 +6,19 @@ graphgps-ext train|benchmark|tune|analyze ...     as run/main.py, run/benchmark.
 from __future__ import annotations
 
 import argparse
-import errno
 import importlib
+import io
+import logging
+import os
+import signal
 import sys
 import warnings
 from collections.abc import Callable, Sequence
+from unittest.mock import patch
 
 from graphgps_ext import __version__
-from graphgps_ext.errors import UserError
+from graphgps_ext.commands.refused import explained
+from graphgps_ext.signals import Stopped, stoppable
 
 COMMANDS = {
     'train': 'trains the models of one config',
@@ -21,8 +26,6 @@ COMMANDS = {
     'tune': 'searches settings by the validation metric',
     'analyze': 'reports what the attention looks at',
 }
-# What the operating system refuses and a user can mend: a full disk, a file that may not be read or written.
-_MENDABLE = {errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EPERM, errno.EROFS}
 
 
 def main(argv: Sequence[str] | None = None) -> int | None:
@@ -42,16 +45,38 @@ def main(argv: Sequence[str] | None = None) -> int | None:
 
 
 def guarded(work: Callable[[], int | None]) -> int | None:
-    """What `work` gives. A mistake of the user ends it with a message, any other error with its trace."""
+    """What `work` gives. A mistake of the user ends it with a message, any other error with its trace.
+
+    So does a signal that asks it to end, with the status by which a scheduler knows that it was not done.
+    """
     warnings.filterwarnings('ignore', category=FutureWarning)
-    try:
-        return work()
-    except UserError as error:
-        sys.exit(f'error: {error}')
-    except OSError as error:
-        if error.errno not in _MENDABLE:
-            raise
-        sys.exit(f'error: {error}')
-    except KeyboardInterrupt:
-        print('interrupted: the same command goes on where it stopped', file=sys.stderr)
-        sys.exit(130)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors='replace')  # signs that the terminal does not know, such as ±
+    with stoppable() as signals, patch.object(logging.Handler, 'handleError', _not_logged):
+        try:
+            return work()
+        except BrokenPipeError:  # what read the output, such as `head`, has ended
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # Python will flush it
+            sys.exit(128 + signal.SIGPIPE)
+        except KeyboardInterrupt as error:
+            stopped = error if isinstance(error, Stopped) else Stopped()
+        except Exception as error:
+            if not signals:
+                if (told := explained(error)) is None:
+                    raise
+                sys.exit(f'error: {told}')
+            stopped = Stopped(signals[-1])
+        print(stopped, file=sys.stderr)
+        sys.exit(stopped.status)
+
+
+def _not_logged(handler: logging.Handler, record: logging.LogRecord) -> None:
+    """What cannot be logged ends the command as anything that cannot be written; `logging` prints a trace."""
+    error, stream = sys.exc_info()[1], getattr(handler, 'stream', None)
+    if isinstance(error, UnicodeEncodeError) and isinstance(stream, io.TextIOWrapper):
+        stream.reconfigure(errors='replace')
+        return handler.emit(record)
+    if isinstance(error, OSError) and isinstance(handler, logging.FileHandler):
+        error.filename = error.filename or handler.baseFilename
+    raise

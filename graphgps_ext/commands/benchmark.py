@@ -137,8 +137,7 @@ def describe(runs: Sequence[Run], done: set[str], out: Path, where: Sequence[Dev
 
 
 def conclude(outcome: Outcome, out: Path) -> int:
-    """Tables of all that is finished, then what failed."""
-    status = 130 if outcome.interrupted else int(bool(outcome.failed))
+    """Tables of all that is finished, then what failed; what has stopped it goes on."""
     try:
         show([out], out)
     except DataError as error:
@@ -147,9 +146,10 @@ def conclude(outcome: Outcome, out: Path) -> int:
         print(f'\n{run_count(len(outcome.failed))} failed:', file=sys.stderr)
         for name, reason in outcome.failed.items():
             print(f'  {name}: {reason}', file=sys.stderr)
-    if outcome.interrupted or outcome.failed:
         print('The same command again takes up what is missing.', file=sys.stderr)
-    return status
+    if outcome.interrupted:
+        raise outcome.interrupted
+    return int(bool(outcome.failed))
 
 
 def show(sources: Sequence[Path], out: Path) -> int:

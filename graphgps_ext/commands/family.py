@@ -56,11 +56,10 @@ def train_family(arguments: argparse.Namespace) -> Path:
             print(f'training width {width}, {name}, {arguments.seeds} seeds', flush=True)
             log = folder / 'logs' / f'{name}-width-{width}.log'
             worker = workers.start(partial(call, command), log=log, line=shlex.join(command))
-            with workers.terminated_as_interrupted():
-                try:
-                    workers.wait([worker])
-                finally:
-                    workers.stop([worker])
+            try:
+                workers.wait([worker])
+            finally:
+                workers.stop([worker])
             if worker.code:
                 raise UserError(
                     f'width {width}, {name}, was not trained: {worker.reason()}; {log}\n'

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
@@ -36,6 +37,7 @@ from graphgps_ext.commands import guarded
 from graphgps_ext.config.shipped import find_config
 from graphgps_ext.errors import ConfigError, UserError
 from graphgps_ext.search.study import Search
+from graphgps_ext.signals import Stopped
 
 
 def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
@@ -104,19 +106,21 @@ def run_jobs(jobs: int, trials: int, options: dict[str, Any]) -> None:
         for number in range(1, jobs + 1)
     ]
     failed, waiting = 0, running
-    with workers.terminated_as_interrupted():
-        try:
-            while waiting:
-                ended = workers.wait(waiting)
-                waiting = [worker for worker in waiting if worker not in ended]
-                failed += sum(worker.code != 0 for worker in ended)
-        finally:
-            workers.stop(waiting)
+    try:
+        while waiting:
+            ended = workers.wait(waiting)
+            waiting = [worker for worker in waiting if worker not in ended]
+            failed += sum(worker.code != 0 for worker in ended)
+    finally:
+        workers.stop(waiting)
     if failed:
         raise UserError(f'{failed} of {jobs} processes failed: see their messages above')
 
 
 def run_job(number: int, trials: int, options: dict[str, Any]) -> None:
     """What one of the processes does."""
-    with _quiet():
-        Search(**options, job=number).run(trials)
+    try:
+        with _quiet():
+            Search(**options, job=number).run(trials)
+    except Stopped as stopped:
+        sys.exit(stopped.status)  # the command has a message for all

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
 from graphgps_ext.errors import DataError, MissingFileError
+from graphgps_ext.files import naming
 
 AGAIN = 'run stage 1 again, key spex.estimator'
 _LARGEST_HEADER = 1024  # bytes; NumPy writes 118 for an array of one dimension
@@ -38,7 +39,7 @@ def open_file(file: Path) -> BinaryIO:
 def write_array(file: Path, array: NDArray[Any]) -> None:
     """Write `array` as version 1.0 of NumPy's format, through to the disk."""
     array = np.ascontiguousarray(array)
-    with file.open('wb') as stream:
+    with naming(file), file.open('wb') as stream:
         np.lib.format.write_array_header_1_0(stream, np.lib.format.header_data_from_array_1_0(array))
         stream.write(array.data)  # ndarray.tofile would hide why a write failed
         stream.flush()

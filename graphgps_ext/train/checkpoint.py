@@ -23,8 +23,8 @@ def write_checkpoint(path: Path, content: dict[str, Any], *, run: str) -> None:
         content: what to write.
         run: what tells this run from others.
     """
-    with written(path) as temporary:
-        torch.save({'format': FORMAT, 'run': run, **content}, temporary)
+    with written(path) as temporary, temporary.open('wb') as file:  # a path would hide why a write failed
+        torch.save({'format': FORMAT, 'run': run, **content}, file)
 
 
 def read_checkpoint(path: Path, *, run: str) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shutil
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +22,7 @@ from yacs.config import CfgNode
 from graphgps_ext import scores
 from graphgps_ext.config.tree import flatten, read_yaml
 from graphgps_ext.errors import ConfigError, DataError, MissingFileError, OtherResultsError
-from graphgps_ext.files import written
+from graphgps_ext.files import delete, written
 from graphgps_ext.fingerprints import fingerprint
 from graphgps_ext.train.lock import LOCK
 from graphgps_ext.train.stats import SPLITS
@@ -244,11 +243,3 @@ def clear(run_dir: Path) -> None:
     for path in run_dir.iterdir():
         if path.name != LOCK:
             delete(path)
-
-
-def delete(path: Path) -> None:
-    """Deletes a file or a folder, if there is one."""
-    if path.is_dir() and not path.is_symlink():
-        shutil.rmtree(path)
-    else:
-        path.unlink(missing_ok=True)

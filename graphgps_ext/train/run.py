@@ -15,7 +15,7 @@ from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.logger import set_printing
 
 from graphgps_ext.errors import DataError, MissingFileError, OtherResultsError, UserError
-from graphgps_ext.files import written
+from graphgps_ext.files import delete, written
 from graphgps_ext.train import results
 from graphgps_ext.train.checkpoint import read_checkpoint
 from graphgps_ext.train.lock import locked
@@ -133,7 +133,7 @@ class Run:
     def _write_config(self) -> None:
         """Marks the folder as that of a run under way; half-written files of a killed process go."""
         for name in (results.CHECKSUMS, results.SUMMARY):
-            results.delete(self.folder / name)
+            delete(self.folder / name)
         for left in self.folder.rglob('.[0-9]*.*'):
             left.unlink()
         results.write_json(self.folder / results.INPUTS, self.inputs)

@@ -20,6 +20,7 @@ from graphgps_ext.train.handover import draws_by_scores, find_scores, score_inpu
 from graphgps_ext.train.lock import refuse_if_locked
 from graphgps_ext.train.memory import reset_peak
 from graphgps_ext.train.run import AfterEvaluation, Run, launch
+from graphgps_ext.train.shortage import shortage_explained
 
 
 def choose_run(out_dir: Path, number: int) -> None:
@@ -63,7 +64,7 @@ def run_once(after_evaluation: AfterEvaluation | None = None) -> None:
         f'{cfg.dataset.name}: {data.num_nodes} nodes, {data.layers[0].num_edges} attention edges, '
         f'{data.num_features} features, read in {time.perf_counter() - start:.1f} s'
     )
-    with Run(fabric, inputs, after_evaluation) as run:
+    with shortage_explained(data), Run(fabric, inputs, after_evaluation) as run:
         summary = train_dict[cfg.train.mode](data, run)
         if not fabric.is_global_zero:
             return

@@ -9,7 +9,7 @@ import shutil
 import signal
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 import runs
@@ -66,11 +66,12 @@ def die_in_checkpoint(name: str, epoch: int) -> None:
     """Ends while a checkpoint is written."""
     save = torch.save
 
-    def torch_save(content: dict[str, Any], path: Path) -> None:
-        if path.name.endswith(name) and content['epoch'] >= epoch:
-            path.write_bytes(b'half of a checkpoint')
+    def torch_save(content: dict[str, Any], file: BinaryIO) -> None:
+        if file.name.endswith(name) and content['epoch'] >= epoch:
+            file.write(b'half of a checkpoint')
+            file.flush()
             die()
-        save(content, path)
+        save(content, file)
 
     checkpoint.torch.save = torch_save
 
