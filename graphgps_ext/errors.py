@@ -21,3 +21,7 @@ class MissingFileError(UserError, FileNotFoundError):
 
 class OtherResultsError(UserError, FileExistsError):
     """Results of something else lie where new ones were to be written."""
+
+
+class NotFiniteError(UserError, ArithmeticError):
+    """A loss, a prediction or a weight is no finite number: training has diverged, or numbers overflow."""

@@ -7,6 +7,7 @@ A recipe takes the data of :func:`graphgps_ext.loader.load_graph` and a function
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,9 @@ from graphgps_ext.errors import ConfigError
 from graphgps_ext.graph import EXPANDER
 from graphgps_ext.sampling import SamplingPlan
 from graphgps_ext.train.batches import RandomParts, SampledLayers, WholeGraphBatches
+from graphgps_ext.train.finite import refuse_predictions
 from graphgps_ext.train.fit import AfterEvaluation, fit
-from graphgps_ext.train.metrics import best_metric, num_outputs
+from graphgps_ext.train.metrics import best_metric, num_outputs, refuse_missing_metric, split_labels
 from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.report import report
 from graphgps_ext.train.results import read_stats
@@ -37,7 +39,9 @@ def build_model(data: Data) -> NodeClassifier:
     cfg.share.num_nodes = data.num_nodes
     if cfg.prep.edge_attr:
         cfg.dataset.edge_dim = data.attention_edge_attr[0].shape[1]
-    return NodeClassifier(cfg.share.dim_in, cfg.share.dim_out)
+    labels = split_labels(data)
+    refuse_missing_metric(labels, cfg.share.dim_out)
+    return NodeClassifier(cfg.share.dim_in, cfg.share.dim_out, labels)
 
 
 def num_edges(data: Data) -> int:
@@ -121,9 +125,25 @@ def dump_scores(training: Training, data: Data) -> None:
         metric=metric,
         metric_value=at_best[metric],
     )
-    path, weights = Path(cfg.run_dir) / 'scores', model.model.attention_scores(data)
+    path, weights = Path(cfg.run_dir) / 'scores', attention_scores(training, data)
     # What may lie there is of this very run, killed between its scores and its summary.
     scores.save(path, graph.to('cpu'), weights, manifest, overwrite=True)
+
+
+def attention_scores(training: Training, data: Data) -> Iterator[torch.Tensor]:
+    """The attention scores of each layer in turn, [E] float32 on the CPU, computed as an evaluation computes.
+
+    Raises:
+        NotFiniteError: if one is not finite.
+    """
+    layers = training.model.model.attention_scores(data)
+    while True:
+        with training.forward_context():  # for the layer alone: who takes the scores works in his own
+            layer = next(layers, None)
+        if layer is None:
+            return
+        refuse_predictions(layer, 'attention scores', training.best_epoch, steps=training.global_step)
+        yield layer
 
 
 @register_train('spexphormer')

@@ -17,6 +17,7 @@ from torch_geometric.graphgym.optim import create_optimizer, create_scheduler
 
 from graphgps_ext.errors import DataError, MissingFileError
 from graphgps_ext.files import written
+from graphgps_ext.train.finite import refuse_weights
 from graphgps_ext.train.module import NodeClassifier
 
 FORMAT = 2  # of a checkpoint; the first one was that of Lightning's Trainer
@@ -43,6 +44,7 @@ class Training:
         network: the model as it is called in training and evaluation: several devices share its gradients.
         epoch: the one that runs; at first, the one to begin with.
         global_step: number of steps of the optimizer.
+        labels: number of those whose loss the gradient is the mean of, until the optimizer's step.
         best: what the best epoch so far was chosen by.
         best_epoch: that epoch; -1 before there is one, and the model's own once training has ended.
     """
@@ -62,7 +64,7 @@ class Training:
             'precision': fabric.strategy.precision,
         }
         self.folder = Path(cfg.run_dir) / 'ckpt'
-        self.epoch = self.global_step = 0
+        self.epoch = self.global_step = self.labels = 0
         self.best, self.best_epoch = -math.inf, -1
 
     def forward_context(self) -> AbstractContextManager[Any]:
@@ -104,9 +106,13 @@ class Training:
         self.best, self.best_epoch = checkpoint['best'], checkpoint['best_epoch']
 
     def keep_best(self, selection: float) -> None:
-        """Keeps this epoch if it is the first, or better than the best so far; of equals the first stays."""
-        selection = -math.inf if math.isnan(selection) else selection
+        """Keeps this epoch if it is the first, or better than the best so far; of equals the first stays.
+
+        Raises:
+            NotFiniteError: if the model of an epoch to be kept is not finite.
+        """
         if self.best_epoch < 0 or selection > self.best:
+            refuse_weights(self.model, self.epoch, steps=self.global_step)
             self.best, self.best_epoch = selection, self.epoch
             self.save('best.ckpt')
 

@@ -58,7 +58,11 @@ def test_two_processes_train_and_are_evaluated_as_one(tmp_path: Path) -> None:
 def test_search_on_several_devices_is_refused(graphgym_cfg: CfgNode) -> None:
     graphgym_cfg.devices, graphgym_cfg.gnn.head, graphgym_cfg.dataset.task = 2, 'node', 'node'
     with pytest.raises(ConfigError, match='a search needs devices 1, got 2'):
-        fit(NodeClassifier(3, 2), WholeGraphBatches(Data()), after_evaluation=lambda epoch, best: None)
+        fit(
+            NodeClassifier(3, 2, dict.fromkeys(runs.SPLITS, torch.tensor([0, 1]))),
+            WholeGraphBatches(Data()),
+            after_evaluation=lambda epoch, best: None,
+        )
 
 
 def test_one_device_does_not_mind_what_a_job_scheduler_says(
