@@ -49,6 +49,7 @@ SLOW = (
     'test_tune.py',
     'train/test_devices.py',
     'train/test_end_to_end.py',
+    'train/test_not_finite.py',
     'train/test_own_graphs.py',
     'train/test_peer_runs.py',
     'train/test_precision.py',

@@ -142,7 +142,7 @@ def attention_scores(training: Training, data: Data) -> Iterator[torch.Tensor]:
             layer = next(layers, None)
         if layer is None:
             return
-        refuse_predictions(layer, 'attention scores', training.best_epoch, steps=training.global_step)
+        refuse_predictions(layer, 'attention scores', training.best_epoch)
         yield layer
 
 

@@ -44,7 +44,7 @@ def report(training: Training, record: EpochRecord, data: Data, **extra: Any) ->
     for split in ('val', 'test'):
         name = f'predictions for the {FULL_NAMES[split]} nodes'
         chosen = mean[data[f'{split}_mask']]
-        refuse_predictions(chosen, name, training.best_epoch, steps=training.global_step)
+        refuse_predictions(chosen, name, training.best_epoch)
     epochs = read_stats(run_dir, 'train')
     at_best = next(r for r in epochs if r['epoch'] == training.best_epoch)
     names = metric_names(model.dim_metrics)

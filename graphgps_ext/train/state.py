@@ -112,7 +112,7 @@ class Training:
             NotFiniteError: if the model of an epoch to be kept is not finite.
         """
         if self.best_epoch < 0 or selection > self.best:
-            refuse_weights(self.model, self.epoch, steps=self.global_step)
+            refuse_weights(self.model, self.epoch)
             self.best, self.best_epoch = selection, self.epoch
             self.save('best.ckpt')
 

@@ -202,7 +202,7 @@ def test_selection_by_a_metric_that_does_not_exist_is_refused(graphgym_cfg: CfgN
     assert 'auc of the validation nodes does not exist: all 3 of them have class 1' in message
     assert 'auc of the test nodes does not exist: all 2 of them have class 0' in message
     assert 'Set metric_best accuracy, or choose another split (dataset.split_mode' in message
-    with pytest.raises(DataError, match='^auc of the test nodes') as caught:
+    with pytest.raises(DataError, match=r'^auc of the test nodes') as caught:
         refuse_missing_metric(labels_of(both, [0]), 2)
     assert 'validation' not in str(caught.value)
     graphgym_cfg.metric_best = 'recall'
