@@ -25,3 +25,7 @@ class OtherResultsError(UserError, FileExistsError):
 
 class ShortOfMemoryError(UserError, MemoryError):
     """The machine or its GPU has less memory than was asked for."""
+
+
+class NotFiniteError(UserError, ArithmeticError):
+    """A loss, a prediction or a weight is no finite number: training has diverged, or numbers overflow."""

@@ -51,6 +51,7 @@ SLOW = (
     'train/test_devices.py',
     'train/test_end_to_end.py',
     'train/test_identity.py',
+    'train/test_not_finite.py',
     'train/test_own_graphs.py',
     'train/test_peer_runs.py',
     'train/test_precision.py',

@@ -126,7 +126,7 @@ def row_of(run_dir: Path) -> dict[str, Any]:
         'config_hash': config_hash(flat),
         'config_file': file,
         **summary.get('versions', {}),
-        **{split: summary[split][metric] for split in SPLITS},
+        **{split: summary[split].get(metric) for split in SPLITS},
         **_stage_1(run_dir, summary.get('scores')),
     }
     others = {f'{s}_{k}': v for s in SPLITS for k, v in summary[s].items() if k not in (metric, 'loss')}

@@ -20,7 +20,7 @@ from torch_geometric.graphgym.config import cfg
 
 from graphgps_ext.config.load import load_config
 from graphgps_ext.config.tree import read_yaml, words, write_config
-from graphgps_ext.errors import ConfigError, DataError, OtherResultsError
+from graphgps_ext.errors import ConfigError, DataError, NotFiniteError, OtherResultsError
 from graphgps_ext.sampling import stream_key
 from graphgps_ext.search.space import Settings, read_space
 from graphgps_ext.train.finished import read_run
@@ -184,7 +184,7 @@ class Search:
             own = {**_own(settings), 'spex.estimator': self._train_estimator(settings)}
             load_config(cfg, self.config, [*self.opts, *words(own), 'out_dir', str(folder)])
             values = self._train(folder / self.config.stem, self.repeat, pruning(trial, cfg.optim.max_epoch))
-        except (ConfigError, torch.OutOfMemoryError) as error:
+        except (ConfigError, NotFiniteError, torch.OutOfMemoryError) as error:
             trial.set_user_attr('error', str(error))
             raise optuna.TrialPruned from error  # settings that cannot be run are not good ones
         finally:

@@ -9,18 +9,22 @@ from typing import Any
 
 import torch
 from torch.nn.parallel import DistributedDataParallel
+from torch.optim import Optimizer
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 
 from graphgps_ext.errors import ConfigError
 from graphgps_ext.sampling import stream_key
 from graphgps_ext.train.batches import Batches, is_evaluated
-from graphgps_ext.train.metrics import best_metric, build_metrics
+from graphgps_ext.train.finite import refuse_losses
+from graphgps_ext.train.metrics import FULL_NAMES, best_metric
 from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.record import EpochRecord
 from graphgps_ext.train.run import Run
 from graphgps_ext.train.state import Training
 from graphgps_ext.transform.batch import to_device
+
+LOOK = 50  # steps, after which a long epoch looks whether its loss is finite: a look waits for the device
 
 
 def fit(
@@ -43,8 +47,8 @@ def fit(
     Raises:
         ConfigError: if `run.after_evaluation` would end one of several processes.
         UserError: if something else, or something damaged, lies in the run's folder.
+        NotFiniteError: if a loss, a prediction or a weight of an epoch to be chosen is not finite.
     """
-    best_metric(build_metrics(model.dim_metrics))  # refuses one that there is not
     if run.after_evaluation is not None and (cfg.devices or 1) != 1:
         raise ConfigError(
             f'a search needs devices 1, got {cfg.devices}: it would end one of several processes'
@@ -99,7 +103,8 @@ def train_epoch(training: Training, batches: Any, record: EpochRecord) -> None:
 def train_step(training: Training, batch: Data, *, ends_group: bool) -> None:
     """Adds the gradient of one batch to that of its group, at whose end the optimizer takes its step.
 
-    A batch without training nodes adds nothing.
+    The group counts as one batch: its loss is the mean over all its labels, so that each batch weighs as many
+    as it has (nodes, or known labels of their tasks). A batch without training nodes adds nothing.
     """
     fabric, network, optimizer = training.fabric, training.network, training.optimizer
     batch = to_device(batch, fabric.device)
@@ -107,17 +112,32 @@ def train_step(training: Training, batch: Data, *, ends_group: bool) -> None:
     with network.no_sync() if waits else nullcontext():
         with training.forward_context():
             pred, true = network(batch, 'train')
-            loss = training.model.update('train', pred, true) if len(true) else None
-        if loss is not None:
-            fabric.backward(loss / cfg.optim.batch_accumulation)
-    if not ends_group or all(p.grad is None for group in optimizer.param_groups for p in group['params']):
+            loss, labels = training.model.update('train', pred, true)
+        if labels:
+            before, training.labels = training.labels, training.labels + labels
+            if before:
+                scale_gradients(optimizer, before / training.labels)
+            fabric.backward(loss * (labels / training.labels))
+    if not ends_group or not training.labels:
         return
     if cfg.optim.clip_grad_norm and cfg.optim.clip_grad_norm_value > 0:
         largest = cfg.optim.clip_grad_norm_value
         fabric.clip_gradients(network, optimizer, max_norm=largest, error_if_nonfinite=False)
     fabric.strategy.optimizer_step(optimizer)
     optimizer.zero_grad()
+    training.labels = 0
     training.global_step += 1
+    if training.global_step % LOOK == 0:
+        losses = {FULL_NAMES['train']: training.model.mean_loss('train')}
+        refuse_losses(losses, training.epoch, steps=training.global_step)
+
+
+def scale_gradients(optimizer: Optimizer, factor: float) -> None:
+    """Multiplies what has been added up so far."""
+    for group in optimizer.param_groups:
+        for parameter in group['params']:
+            if parameter.grad is not None:
+                parameter.grad *= factor
 
 
 def evaluate(training: Training, batches: Iterable[Data], record: EpochRecord) -> None:
@@ -136,5 +156,4 @@ def evaluate_batch(training: Training, batch: Data) -> None:
         pred, true = training.network(batch)
         for split in ('val', 'test'):
             mask = batch[f'{split}_mask'][: len(pred)]
-            if mask.any():
-                training.model.update(split, pred[mask], true[mask])
+            training.model.update(split, pred[mask], true[mask])

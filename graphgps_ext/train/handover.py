@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from yacs.config import CfgNode
 
 from graphgps_ext import scores
 from graphgps_ext.errors import ConfigError
+from graphgps_ext.train.finite import refuse_predictions
 from graphgps_ext.train.metrics import best_metric
 from graphgps_ext.train.results import config_hash, flat_config
 from graphgps_ext.train.state import Training
@@ -40,9 +42,25 @@ def dump_scores(training: Training, data: Data) -> None:
         metric=metric,
         metric_value=at_best[metric],
     )
-    path, weights = Path(cfg.run_dir) / 'scores', model.model.attention_scores(data)
+    path, weights = Path(cfg.run_dir) / 'scores', attention_scores(training, data)
     # What may lie there is of this very run, killed between its scores and its summary, or damaged since.
     scores.save(path, graph.to('cpu'), weights, manifest, overwrite=True)
+
+
+def attention_scores(training: Training, data: Data) -> Iterator[Tensor]:
+    """The attention scores of each layer in turn, [E] float32 on the CPU, computed as an evaluation computes.
+
+    Raises:
+        NotFiniteError: if one is not finite.
+    """
+    layers = training.model.model.attention_scores(data)
+    while True:
+        with training.forward_context():  # for the layer alone: who takes the scores works in his own
+            layer = next(layers, None)
+        if layer is None:
+            return
+        refuse_predictions(layer, 'attention scores', training.best_epoch)
+        yield layer
 
 
 def draws_by_scores(cfg: CfgNode) -> bool:

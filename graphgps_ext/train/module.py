@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
-from torch_geometric.graphgym.loss import compute_loss
 from torch_geometric.graphgym.register import network_dict
-from torchmetrics import MeanMetric
 
-from graphgps_ext.train.metrics import build_metrics, targets
+from graphgps_ext.train.metrics import MeanLoss, build_metrics, loss_and_probability, targets
 from graphgps_ext.train.stats import SPLITS
-from graphgps_ext.transform.batch import to_device
 
 
 class NodeClassifier(nn.Module):
@@ -28,17 +25,20 @@ class NodeClassifier(nn.Module):
     Args:
         dim_in: number of node features.
         dim_out: number of classes or tasks.
+        labels: of the nodes of each split, which decide what metrics there are.
     """
 
     model: Any  # what it can do is said by its capabilities
 
-    def __init__(self, dim_in: int, dim_out: int) -> None:
+    def __init__(self, dim_in: int, dim_out: int, labels: Mapping[str, Tensor]) -> None:
         super().__init__()
         binary = cfg.dataset.task_type == 'classification' and dim_out == 2
         self.model = network_dict[cfg.model.type](dim_in=dim_in, dim_out=1 if binary else dim_out)
         self.dim_metrics = dim_out
-        self.split_metrics = nn.ModuleDict({f'{split}_split': build_metrics(dim_out) for split in SPLITS})
-        self.split_loss = nn.ModuleDict({f'{split}_split': MeanMetric() for split in SPLITS})
+        self.split_metrics = nn.ModuleDict(
+            {f'{split}_split': build_metrics(dim_out, labels[split]) for split in SPLITS}
+        )
+        self.split_loss = nn.ModuleDict({f'{split}_split': MeanLoss() for split in SPLITS})
 
     def forward(self, batch: Data, split: str | None = None) -> tuple[Tensor, Tensor]:
         """Predictions and labels of the nodes of a split, or of all that the network predicts.
@@ -50,15 +50,28 @@ class NodeClassifier(nn.Module):
             batch.split = split
         return self.model(batch)
 
-    def update(self, split: str, pred: Tensor, true: Tensor) -> Tensor:
-        """The mean loss of predictions, which are counted in the metrics of their split."""
-        loss, probability = compute_loss(pred, true)
-        if true.is_floating_point() and true.isnan().any():  # tasks without a label: not learned from
+    def update(self, split: str, pred: Tensor, true: Tensor) -> tuple[Tensor, int]:
+        """The mean loss of predictions and the number of its labels; both are counted for their split.
+
+        The loss that is counted is NaN where a prediction is not finite.
+        """
+        loss, probability = loss_and_probability(pred, true)
+        labels = len(true)
+        if true.is_floating_point():
             known = ~true.isnan()
-            loss, _ = compute_loss(pred[known], true[known])
-        self.split_metrics[f'{split}_split'].update(probability.detach().float(), targets(true))
-        self.split_loss[f'{split}_split'].update(loss.detach(), weight=len(true))
-        return loss
+            labels = int(known.sum())
+            if labels < true.numel():  # tasks without a label: not learned from
+                loss, _ = loss_and_probability(pred[known], true[known])
+        if not labels:
+            return loss, 0
+        self.split_metrics[f'{split}_split'].update(probability, targets(true))
+        counted = torch.where(probability.isfinite().all(), loss.detach(), torch.nan)
+        self.split_loss[f'{split}_split'].update(counted, labels)
+        return loss, labels
+
+    def mean_loss(self, split: str) -> float:
+        """That of the split since the last call of :meth:`epoch_metrics`, in all processes."""
+        return float(self.split_loss[f'{split}_split'].compute())
 
     def epoch_metrics(self, split: str) -> dict[str, float]:
         """Loss and metrics of a split since the last call (of all processes), and a fresh start."""
@@ -67,23 +80,3 @@ class NodeClassifier(nn.Module):
         metrics.reset()
         loss.reset()
         return {name: float(value) for name, value in values.items()}
-
-    @torch.no_grad()
-    def predict(self, batches: Iterable[Data], num_nodes: int, device: torch.device) -> Tensor:
-        """What GraphGym calls the score of a prediction, for all seeds of `batches`: [N, ·] on the CPU.
-
-        Rows of nodes that are no seeds are NaN.
-        """
-        self.eval()
-        predictions = None
-        for batch in batches:
-            batch = to_device(batch, device)
-            pred, true = self(batch)
-            # Any labels do: only the prediction is wanted, and unlabelled nodes have none.
-            _, prediction = compute_loss(pred, torch.zeros_like(true))
-            if predictions is None:
-                predictions = torch.full((num_nodes, *prediction.shape[1:]), float('nan'))
-            nodes = batch.n_id[: len(prediction)].cpu() if 'n_id' in batch else slice(None)
-            predictions[nodes] = prediction.float().cpu()
-        assert predictions is not None
-        return predictions

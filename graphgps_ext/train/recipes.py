@@ -19,7 +19,7 @@ from graphgps_ext.sampling import SamplingPlan
 from graphgps_ext.train.batches import RandomParts, SampledLayers, WholeGraphBatches
 from graphgps_ext.train.fit import fit
 from graphgps_ext.train.handover import dump_scores, load_scores
-from graphgps_ext.train.metrics import num_outputs
+from graphgps_ext.train.metrics import num_outputs, refuse_missing_metric, split_labels
 from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.report import report
 from graphgps_ext.train.run import Run
@@ -33,7 +33,9 @@ def build_model(data: Data) -> NodeClassifier:
     cfg.share.num_nodes = data.num_nodes
     if cfg.prep.edge_attr:
         cfg.dataset.edge_dim = data.attention_edge_attr[0].shape[1]
-    return NodeClassifier(cfg.share.dim_in, cfg.share.dim_out)
+    labels = split_labels(data)
+    refuse_missing_metric(labels, cfg.share.dim_out)
+    return NodeClassifier(cfg.share.dim_in, cfg.share.dim_out, labels)
 
 
 def num_edges(data: Data) -> int:

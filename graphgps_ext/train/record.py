@@ -15,8 +15,9 @@ from tqdm import tqdm
 from graphgps_ext.capabilities import capabilities
 from graphgps_ext.train.batches import Batches, is_evaluated
 from graphgps_ext.train.board import Board
+from graphgps_ext.train.finite import refuse_losses
 from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
-from graphgps_ext.train.metrics import best_metric
+from graphgps_ext.train.metrics import FULL_NAMES, best_metric
 from graphgps_ext.train.state import Training
 from graphgps_ext.train.stats import SPLITS
 
@@ -61,10 +62,16 @@ class EpochRecord:
             self.train_seconds = time.perf_counter() - self.start
 
     def end_epoch(self) -> dict[str, dict[str, float]]:
-        """Records the epoch; the metrics of each of its splits, of all processes together."""
+        """Records the epoch; the metrics of each of its splits, of all processes together.
+
+        Raises:
+            NotFiniteError: if a loss or a prediction is not finite; then nothing is recorded.
+        """
         training, epoch = self.training, self.training.epoch
         splits = SPLITS if is_evaluated(epoch) else SPLITS[:1]
         values = {split: training.model.epoch_metrics(split) for split in splits}
+        losses = {FULL_NAMES[split]: metrics['loss'] for split, metrics in values.items()}
+        refuse_losses(losses, epoch, steps=training.global_step)
         seconds = time.perf_counter() - self.start
         self.durations.append(seconds)
         basic = {

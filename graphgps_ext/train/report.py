@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -10,13 +11,22 @@ from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 
 from graphgps_ext.provenance import device_name, git_revision, versions
+from graphgps_ext.train.finite import refuse_predictions
 from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
-from graphgps_ext.train.metrics import best_metric, build_metrics, probabilities, targets
+from graphgps_ext.train.metrics import (
+    FULL_NAMES,
+    best_metric,
+    build_metrics,
+    loss_and_probability,
+    metric_names,
+    targets,
+)
 from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.record import EpochRecord
 from graphgps_ext.train.results import SUMMARY, config_hash, flat_config, hyper_parameters, write_json
 from graphgps_ext.train.state import Training
 from graphgps_ext.train.stats import read_stats
+from graphgps_ext.transform.batch import to_device
 
 
 def report(training: Training, record: EpochRecord, data: Data, **extra: Any) -> dict[str, Any]:
@@ -24,17 +34,21 @@ def report(training: Training, record: EpochRecord, data: Data, **extra: Any) ->
 
     The metrics of a split are those of the mean of the predicted probabilities over the draws; beside them
     stands the mean over draws of the metric of one draw.
+
+    Raises:
+        NotFiniteError: if a prediction is not finite; then nothing is written.
     """
     run_dir = Path(cfg.run_dir)
     model, batches, device = training.model, record.batches, training.fabric.device
-    draws = [
-        probabilities(model.predict(batches.report(draw), data.num_nodes, device))
-        for draw in range(batches.report_draws)
-    ]
+    draws = [predict(training, batches.report(draw), data.num_nodes) for draw in range(batches.report_draws)]
     mean = torch.stack(draws).mean(0)
+    for split in ('val', 'test'):
+        name = f'predictions for the {FULL_NAMES[split]} nodes'
+        chosen = mean[data[f'{split}_mask']]
+        refuse_predictions(chosen, name, training.best_epoch)
     epochs = read_stats(run_dir, 'train')
     at_best = next(r for r in epochs if r['epoch'] == training.best_epoch)
-    names = [*build_metrics(model.dim_metrics)]
+    names = metric_names(model.dim_metrics)
     metric = best_metric(names)
     summary: dict[str, Any] = {
         'config': Path(cfg.out_dir).name,
@@ -43,7 +57,7 @@ def report(training: Training, record: EpochRecord, data: Data, **extra: Any) ->
         'metric': metric,
         'best_epoch': training.best_epoch,
         'epochs': cfg.optim.max_epoch,
-        'train': {k: at_best[k] for k in ('loss', *names)},
+        'train': {k: at_best[k] for k in ('loss', *names) if k in at_best},
     }
     for split in ('val', 'test'):
         mask = data[f'{split}_mask']
@@ -71,9 +85,10 @@ def report(training: Training, record: EpochRecord, data: Data, **extra: Any) ->
         **extra,
     }
     if training.fabric.is_global_zero:
-        chosen = {f'best/{s}_{metric}': summary[s][metric] for s in ('test', 'val', 'train')}
+        splits = [split for split in ('test', 'val', 'train') if metric in summary[split]]
+        found = {f'best/{split}_{metric}': summary[split][metric] for split in splits}
         costs = ('params', 'seconds_per_epoch', 'seconds_total', 'peak_rss_mb', 'peak_gpu_mb')
-        compared = {**chosen, **{f'cost/{name}': summary[name] for name in costs}}
+        compared = {**found, **{f'cost/{name}': summary[name] for name in costs}}
         # TensorBoard sorts by name and cuts long names of runs: `config` becomes the first column.
         record.board.log_result({'config': summary['config'], **hyper_parameters(cfg)}, compared)
         record.board.close()
@@ -81,7 +96,29 @@ def report(training: Training, record: EpochRecord, data: Data, **extra: Any) ->
     return summary
 
 
+@torch.no_grad()
+def predict(training: Training, batches: Iterable[Data], num_nodes: int) -> torch.Tensor:
+    """Probabilities of all seeds of `batches`, computed as an evaluation computes: [N] or [N, ·] on the CPU.
+
+    Rows of nodes that are no seeds are NaN.
+    """
+    training.model.eval()
+    predictions = None
+    for batch in batches:
+        batch = to_device(batch, training.fabric.device)
+        with training.forward_context():
+            pred, true = training.model(batch)
+            # Any labels do: only the prediction is wanted, and unlabelled nodes have none.
+            _, probability = loss_and_probability(pred, torch.zeros_like(true))
+        if predictions is None:
+            predictions = probability.new_full((num_nodes, *probability.shape[1:]), torch.nan, device='cpu')
+        nodes = batch.n_id[: len(probability)].cpu() if 'n_id' in batch else slice(None)
+        predictions[nodes] = probability.cpu()
+    assert predictions is not None
+    return predictions
+
+
 def _metrics(model: NodeClassifier, predictions: torch.Tensor, true: torch.Tensor) -> dict[str, float]:
-    metrics = build_metrics(model.dim_metrics)
+    metrics = build_metrics(model.dim_metrics, true)
     values = metrics(predictions, targets(true))
     return {name: round(float(value), 6) for name, value in values.items()}

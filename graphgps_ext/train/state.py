@@ -15,6 +15,7 @@ from torch_geometric.graphgym.optim import create_optimizer, create_scheduler
 from graphgps_ext.errors import DataError
 from graphgps_ext.files import written
 from graphgps_ext.train.checkpoint import read_checkpoint, write_checkpoint
+from graphgps_ext.train.finite import refuse_weights
 from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.run import Run
 
@@ -32,6 +33,7 @@ class Training:
         network: the model as it is called in training and evaluation: several devices share its gradients.
         epoch: the one that runs; at first, the one to begin with.
         global_step: number of steps of the optimizer.
+        labels: number of those whose loss the gradient is the mean of, until the optimizer's step.
         best: what the best epoch so far was chosen by.
         best_epoch: that epoch; -1 before there is one, and the model's own once training has ended.
     """
@@ -51,7 +53,7 @@ class Training:
             'scheduler': self.scheduler,
             'precision': fabric.strategy.precision,
         }
-        self.epoch = self.global_step = 0
+        self.epoch = self.global_step = self.labels = 0
         self.best, self.best_epoch = -math.inf, -1
 
     def forward_context(self) -> AbstractContextManager[Any]:
@@ -92,9 +94,13 @@ class Training:
         self.best, self.best_epoch = checkpoint['best'], checkpoint['best_epoch']
 
     def keep_best(self, selection: float) -> None:
-        """Keeps this epoch if it is the first, or better than the best so far; of equals the first stays."""
-        selection = -math.inf if math.isnan(selection) else selection
+        """Keeps this epoch if it is the first, or better than the best so far; of equals the first stays.
+
+        Raises:
+            NotFiniteError: if the model of an epoch to be kept is not finite.
+        """
         if self.best_epoch < 0 or selection > self.best:
+            refuse_weights(self.model, self.epoch)
             self.best, self.best_epoch = selection, self.epoch
             self.save('best.ckpt')
 

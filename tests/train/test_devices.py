@@ -62,7 +62,8 @@ def test_search_on_several_devices_is_refused(graphgym_cfg: CfgNode) -> None:
     graphgym_cfg.devices, graphgym_cfg.gnn.head, graphgym_cfg.dataset.task = 2, 'node', 'node'
     with pytest.raises(ConfigError, match='a search needs devices 1, got 2'):
         run = Run(Fabric(), {}, after_evaluation=lambda epoch, best: None)
-        fit(NodeClassifier(3, 2), WholeGraphBatches(Data()), run)
+        labels = dict.fromkeys(runs.SPLITS, torch.tensor([0, 1]))
+        fit(NodeClassifier(3, 2, labels), WholeGraphBatches(Data()), run)
 
 
 def test_one_device_does_not_mind_what_a_job_scheduler_says(

@@ -18,8 +18,7 @@ from torch_geometric.data import Data
 from graphgps_ext.loader import neighbor_loader
 from graphgps_ext.loader.neighbor_loader import full_batch
 from graphgps_ext.sampling import SamplingPlan
-from graphgps_ext.train import batches
-from graphgps_ext.train.module import NodeClassifier
+from graphgps_ext.train import batches, report
 
 MINI_BATCH = {'train.sampler': 'spex_neighbor', 'val.sampler': 'spex_neighbor', 'train.batch_size': 25}
 
@@ -174,13 +173,13 @@ def test_report_averages_the_probabilities_of_independent_draws(
     stage_2, draws, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     predictions: list[Tensor] = []
-    predict = NodeClassifier.predict
+    predict = report.predict
 
-    def recorded(self: NodeClassifier, *args: Any) -> Tensor:
-        predictions.append(predict(self, *args))
+    def recorded(*args: Any) -> Tensor:
+        predictions.append(predict(*args))
         return predictions[-1]
 
-    monkeypatch.setattr(NodeClassifier, 'predict', recorded)
+    monkeypatch.setattr(report, 'predict', recorded)
     summary = runs.summary(stage_2({'spex.eval_draws': 5}))
     assert len(predictions) == summary['eval_draws'] == 5
     batch = draws[-1][2]
