@@ -36,10 +36,11 @@ def naming(path: Path) -> Iterator[None]:
         yield
     except (OSError, RuntimeError) as error:
         refused = error if isinstance(error, OSError) else error.__context__
-        if not isinstance(refused, OSError):
+        if not isinstance(refused, OSError) or refused.errno is None:
             raise
-        if refused.filename is None or Path(refused.filename).name == _temporary(path).name:
-            refused.filename = str(path)
+        named = refused.filename2 or refused.filename
+        if named is None or Path(named).name == _temporary(path).name:
+            refused = type(refused)(refused.errno, refused.strerror, str(path))
         raise refused from None
 
 

@@ -12,6 +12,7 @@ import logging
 import os
 import signal
 import sys
+import threading
 import warnings
 from collections.abc import Callable, Sequence
 from unittest.mock import patch
@@ -53,7 +54,11 @@ def guarded(work: Callable[[], int | None]) -> int | None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors='replace')  # signs that the terminal does not know, such as ±
-    with stoppable() as signals, patch.object(logging.Handler, 'handleError', _not_logged):
+    with (
+        stoppable() as signals,
+        patch.object(logging.Handler, 'handleError', _not_logged),
+        patch.object(threading, 'excepthook', _of_thread),
+    ):
         try:
             return work()
         except BrokenPipeError:  # what read the output, such as `head`, has ended
@@ -69,6 +74,12 @@ def guarded(work: Callable[[], int | None]) -> int | None:
             stopped = Stopped(signals[-1])
         print(stopped, file=sys.stderr)
         sys.exit(stopped.status)
+
+
+def _of_thread(failed: threading.ExceptHookArgs) -> None:
+    """A thread that could not write, such as TensorBoard's: who has started it raises the error again."""
+    if not isinstance(failed.exc_value, Exception) or explained(failed.exc_value) is None:
+        threading.__excepthook__(failed)
 
 
 def _not_logged(handler: logging.Handler, record: logging.LogRecord) -> None:

@@ -26,6 +26,7 @@ from typing import Any
 
 try:
     import optuna
+    from sqlalchemy.exc import DatabaseError
 except ModuleNotFoundError:
     from graphgps_ext.errors import UserError
 
@@ -75,7 +76,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     }
     if args.jobs > 1:
         workers.serve(__name__)
-    with _quiet():
+    with _quiet(), _of_study(options['study']):
         search = Search(**options)
         if args.jobs > 1:
             run_jobs(args.jobs, args.trials, options)
@@ -99,6 +100,17 @@ def _quiet() -> Iterator[None]:
         logging.disable(logging.NOTSET)
 
 
+@contextmanager
+def _of_study(path: Path) -> Iterator[None]:
+    """What SQLite refuses is a full or read-only disk, or a file that holds something else."""
+    try:
+        yield
+    except (DatabaseError, optuna.exceptions.StorageInternalError) as error:
+        told = error if isinstance(error, DatabaseError) else error.__cause__ or error
+        reason = getattr(told, 'orig', told)
+        raise UserError(f'the study {path} cannot be read or written: {reason} (--study)') from error
+
+
 def run_jobs(jobs: int, trials: int, options: dict[str, Any]) -> None:
     """Processes that share the study, until all have ended."""
     running = [
@@ -120,7 +132,7 @@ def run_jobs(jobs: int, trials: int, options: dict[str, Any]) -> None:
 def run_job(number: int, trials: int, options: dict[str, Any]) -> None:
     """What one of the processes does."""
     try:
-        with _quiet():
+        with _quiet(), _of_study(options['study']):
             Search(**options, job=number).run(trials)
     except Stopped as stopped:
         sys.exit(stopped.status)  # the command has a message for all

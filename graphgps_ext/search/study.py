@@ -20,12 +20,19 @@ from torch_geometric.graphgym.config import cfg
 
 from graphgps_ext.config.load import load_config
 from graphgps_ext.config.tree import read_yaml, words, write_config
-from graphgps_ext.errors import ConfigError, DataError, NotFiniteError, OtherResultsError
+from graphgps_ext.errors import (
+    ConfigError,
+    DataError,
+    NotFiniteError,
+    OtherResultsError,
+    ShortOfMemoryError,
+)
 from graphgps_ext.sampling import stream_key
 from graphgps_ext.search.space import Settings, read_space
 from graphgps_ext.train.finished import read_run
 from graphgps_ext.train.results import PLACE_KEYS, flat_config, hyper_parameters
 from graphgps_ext.train.runs import choose_run, run_once
+from graphgps_ext.train.shortage import shortage_explained
 
 OF_ESTIMATOR = 'estimator.'  # how keys of stage 1 begin in the space
 SHARED = ('dataset.', 'prep.', 'posenc_')  # what both stages need alike
@@ -169,7 +176,10 @@ class Search:
         return len(self.study.get_trials(deepcopy=False, states=states))
 
     def run(self, trials: int) -> None:
-        """Trials until the study has as many as asked for."""
+        """Trials until the study has as many as asked for; those of a killed process are tried again."""
+        with warnings.catch_warnings():
+            warnings.simplefilter('ignore', optuna.exceptions.ExperimentalWarning)
+            optuna.storages.fail_stale_trials(self.study)
         left = trials - self._count(*ENDED)
         if left > 0:
             stop = optuna.study.MaxTrialsCallback(trials, states=ENDED)
@@ -184,7 +194,7 @@ class Search:
             own = {**_own(settings), 'spex.estimator': self._train_estimator(settings)}
             load_config(cfg, self.config, [*self.opts, *words(own), 'out_dir', str(folder)])
             values = self._train(folder / self.config.stem, self.repeat, pruning(trial, cfg.optim.max_epoch))
-        except (ConfigError, NotFiniteError, torch.OutOfMemoryError) as error:
+        except (ConfigError, NotFiniteError, ShortOfMemoryError) as error:
             trial.set_user_attr('error', str(error))
             raise optuna.TrialPruned from error  # settings that cannot be run are not good ones
         finally:
@@ -203,7 +213,8 @@ class Search:
         values = []
         for number in range(len(cfg.run_multiple_splits) or repeat):
             choose_run(out_dir, number)
-            run_once(after_evaluation if number == 0 else None)
+            with shortage_explained():
+                run_once(after_evaluation if number == 0 else None)
             values.append(validation(Path(cfg.run_dir)))
         return values
 

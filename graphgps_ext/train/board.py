@@ -10,7 +10,7 @@ from torch.utils.tensorboard import SummaryWriter
 from torch.utils.tensorboard.summary import hparams
 from yacs.config import CfgNode
 
-from graphgps_ext.files import written
+from graphgps_ext.files import naming, written
 from graphgps_ext.train.results import hyper_parameters
 
 
@@ -25,9 +25,24 @@ class Board(SummaryWriter):
             path.write_text(yaml.safe_dump(hyper_parameters(cfg)), encoding='utf-8')
 
     def log(self, scalars: dict[str, float], step: int) -> None:
-        """A point of each curve."""
-        for name, value in scalars.items():
-            self.add_scalar(name, value, step)
+        """A point of each curve.
+
+        Raises:
+            OSError: if this or an earlier point cannot be written: a thread of TensorBoard does that.
+        """
+        with naming(Path(self.log_dir)):
+            for name, value in scalars.items():
+                self.add_scalar(name, value, step)
+
+    def flush(self) -> None:
+        """Writes all points; raises as `log` does."""
+        with naming(Path(self.log_dir)):
+            super().flush()
+
+    def close(self) -> None:
+        """Writes all points and closes the file; raises as `log` does."""
+        with naming(Path(self.log_dir)):
+            super().close()
 
     def log_result(self, row: dict[str, Any], metrics: dict[str, float]) -> None:
         """The row of a finished run: hyper-parameters and metrics.
