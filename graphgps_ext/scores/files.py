@@ -63,6 +63,8 @@ def map_array(file: Path, size: int, dtype: DTypeLike) -> NDArray[Any]:
             raise DataError(
                 f'{file} needs shape ({size},) and dtype {dtype}, got {shape} and {kind}{order} ({AGAIN})'
             )
+        if offset % dtype.itemsize:
+            raise DataError(f'{file} is damaged: its header has {offset} bytes, no multiple of 16 ({AGAIN})')
         wanted = offset + size * dtype.itemsize
         if found != wanted:
             fault = 'is truncated' if found < wanted else 'has bytes too many'

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 from graphgps_ext.errors import DataError
@@ -18,11 +17,20 @@ def stores(folder: str | Path) -> list[Path]:
     """
     folder = Path(folder)
     try:
-        return sorted(run / 'scores' for run in folder.iterdir() if os.path.lexists(run / 'scores'))
+        return sorted(run / 'scores' for run in folder.iterdir() if _is_there(run / 'scores'))
     except FileNotFoundError:
         raise missing(folder) from None
     except OSError as error:
-        raise DataError(f'{folder} cannot be read: {error.strerror} (key spex.estimator)') from None
+        raise DataError(f'{error.filename} cannot be read: {error.strerror} (key spex.estimator)') from None
+
+
+def _is_there(path: Path) -> bool:
+    """Whatever it is; unlike `os.path.lexists`, which calls absent what may not be looked at."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def find(folder: str | Path, *, split_fingerprint: str, seed: int | None = None) -> Path:
