@@ -85,7 +85,7 @@ def number_of_splits(cfg: CfgNode) -> int | None:
     if cfg.dataset.format == 'PyG-LINKXDataset':
         return 5 if name == 'penn94' else None
     if cfg.dataset.format == 'file':
-        data = load_file(cfg.dataset.path)
+        data = load_file(cfg.dataset.path, multilabel=cfg.dataset.task_type == 'classification_multilabel')
         if 'train_mask' not in data:
             return None
         return 1 if data.train_mask.dim() == 1 else data.train_mask.shape[1]

@@ -124,6 +124,7 @@ def _load(cfg: CfgNode, format: str, name: str, dataset_dir: str) -> Source | No
         path=cfg.dataset.path,
         grid_side=cfg.dataset.grid_side,
         grid_seed=cfg.dataset.grid_seed,
+        multilabel=cfg.dataset.task_type == 'classification_multilabel',
     )
 
 

@@ -53,6 +53,7 @@ def load_data(
     path: str | Path = '',
     grid_side: int = 100,
     grid_seed: int = 0,
+    multilabel: bool = False,
 ) -> Source | None:
     """One graph in one form, whatever its source; None for a format that is not in `FORMATS`.
 
@@ -64,6 +65,7 @@ def load_data(
         path: `dataset.path`, read for `file`.
         grid_side: `dataset.grid_side`, read for `grid`.
         grid_seed: `dataset.grid_seed`, read for `grid`.
+        multilabel: whether `dataset.task_type` says so, read for `file`.
 
     Returns:
         The files that it was read from and the graph: x [N, F] float32; y [N] int64 with classes from 0 and
@@ -85,7 +87,7 @@ def load_data(
         match_name(name, ('minesweeper',), 'grid')
         source = Source(minesweeper_grid(grid_side, grid_seed))
     elif format == 'file':
-        return Source(load_file(path), (Path(path).expanduser(),))
+        return Source(load_file(path, multilabel=multilabel), (Path(path).expanduser(),))
     else:
         class_name = format.removeprefix('PyG-')
         source = load_pyg(class_name, name, root, planetoid_split=planetoid_split)

@@ -25,6 +25,7 @@ from graphgps_ext.loader.datasets.download import (
     staging_folder,
 )
 from graphgps_ext.loader.datasets.source import Source
+from graphgps_ext.loader.datasets.unpickle import node_ids
 
 OGB_NAMES = ('ogbn-arxiv', 'ogbn-proteins', 'ogbn-products')
 
@@ -67,7 +68,9 @@ def load_ogb(name: str, root: str | Path) -> Source:
     try:
         data = _read(folder, split_folder, both_directions=info['add_inverse_edge'] == 'True')
         return Source(data, tuple(folder / name for name in wanted))
-    except (OSError, EOFError, ValueError, KeyError, IndexError) as error:
+    except MemoryError:
+        raise
+    except Exception as error:  # pandas, OGB and torch raise about anything on a damaged file
         raise DataError(
             f'cannot read the files in {folder} ({type(error).__name__}: {error}); they are incomplete or of '
             f'another data set: remove the folder to have it downloaded again, or correct dataset.dir'
@@ -93,7 +96,7 @@ def _read(folder: Path, split_folder: str, *, both_directions: bool) -> Data:
     del data.num_nodes  # x says it from here on
     for mask, part in (('train_mask', 'train'), ('val_mask', 'valid'), ('test_mask', 'test')):
         ids = _column_table(folder / split_folder / f'{part}.csv.gz')[:, 0]
-        data[mask] = index_to_mask(ids, num_nodes)
+        data[mask] = index_to_mask(node_ids(ids, num_nodes), num_nodes)
     return data
 
 

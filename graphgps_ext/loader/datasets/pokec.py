@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import io
-import pickle
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 from torch_geometric.data import Data
 
 from graphgps_ext.errors import DataError
 from graphgps_ext.loader.datasets.download import absent_files, missing_data_error
 from graphgps_ext.loader.datasets.source import Source
+from graphgps_ext.loader.datasets.unpickle import read_object_array, split_masks
 
 FILES = ('pokec.mat', 'pokec-splits.npy')
 
@@ -52,9 +49,7 @@ def load_pokec(root: str | Path) -> Source:
             y=torch.from_numpy(arrays['label'].reshape(-1).astype(np.int64)),
         )
         path = folder / 'pokec-splits.npy'
-        splits = _read_splits(path)
-        for mask, part in (('train_mask', 'train'), ('val_mask', 'valid'), ('test_mask', 'test')):
-            data[mask] = _masks([split[part] for split in splits], data.y.numel())
+        data.update(split_masks(read_object_array(path), data.y.numel()))
     except MemoryError:
         raise
     except Exception as error:  # scipy and pickle raise about anything on a damaged file
@@ -63,38 +58,3 @@ def load_pokec(root: str | Path) -> Source:
             f'or correct dataset.dir'
         ) from error
     return Source(data, tuple(folder / name for name in FILES))
-
-
-def _masks(parts: list[Any], num_nodes: int) -> Tensor:
-    """[N, S] bool from S lists of node ids."""
-    masks = torch.zeros(num_nodes, len(parts), dtype=torch.bool)
-    for column, ids in enumerate(parts):
-        masks[torch.as_tensor(ids).long(), column] = True
-    return masks
-
-
-def _read_splits(path: Path) -> list[dict[str, Any]]:
-    """The list of dicts in an object array, which is a pickle: read without running what it may name."""
-    with path.open('rb') as file:
-        np.lib.format.read_magic(file)
-        np.lib.format.read_array_header_1_0(file)
-        return list(_ArraysOnly(file).load())
-
-
-class _ArraysOnly(pickle.Unpickler):
-    """Unpickles numpy arrays and torch tensors in plain containers, and refuses all else."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if module == 'torch.storage' and name == '_load_from_bytes':
-            return lambda raw: torch.load(io.BytesIO(raw), weights_only=True)
-        allowed = {
-            ('collections', 'OrderedDict'),
-            ('numpy', 'dtype'),
-            ('numpy', 'ndarray'),
-            ('numpy.core.multiarray', '_reconstruct'),
-            ('numpy._core.multiarray', '_reconstruct'),
-            ('torch._utils', '_rebuild_tensor_v2'),
-        }
-        if (module, name) not in allowed:
-            raise pickle.UnpicklingError(f'{module}.{name} has no place in a file of splits')
-        return super().find_class(module, name)

@@ -1,23 +1,29 @@
 """Data sets of torch_geometric.datasets, read from their raw files in PyG's own layout.
 
-PyG reads and parses; what differs is what stays on the disk. PyG keeps a `processed/data.pt` that it writes
-in place, so a process killed at the wrong moment, or two of them at once, leave a torn file on which every
-later run fails. Parsing takes seconds, so nothing processed is kept: the raw files are the only state, and a
-downloaded one appears under its name once all of them were read successfully.
+PyG reads and parses, except what it would unpickle (see unpickle.py); what differs is what stays on the
+disk. PyG keeps a `processed/data.pt` that it writes in place, so a process killed at the wrong moment, or two
+of them at once, leave a torn file on which every later run fails. Parsing takes seconds, so nothing processed
+is kept: the raw files are the only state, and a downloaded one appears under its name once all of them were
+read successfully.
 """
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from torch_geometric import datasets
 from torch_geometric.data import Data, InMemoryDataset, download_url
+from torch_geometric.io.npz import parse_npz
 
 from graphgps_ext.errors import ConfigError, DataError
 from graphgps_ext.loader.datasets.check import match_name
 from graphgps_ext.loader.datasets.download import absent_files, missing_data_error, publish, staging_folder
+from graphgps_ext.loader.datasets.planetoid import read_planetoid
 from graphgps_ext.loader.datasets.source import Source
+from graphgps_ext.loader.datasets.unpickle import checked_csr, read_object_array, split_masks
 
 # Names of each class, Planetoid's as PyG spells its folders; none: the class is one data set.
 PYG_NAMES: dict[str, tuple[str, ...]] = {
@@ -61,8 +67,13 @@ def load_pyg(class_name: str, name: str, root: str | Path, *, planetoid_split: s
         options['split'] = planetoid_split
     if class_name == 'WikiCS':
         options['is_undirected'] = False  # as in the source
-    mixin = _PlanetoidRawFiles if class_name == 'Planetoid' else _RawFiles
-    dataset_class = type(class_name, (mixin, getattr(datasets, class_name)), {})
+    mixins = {
+        'Planetoid': _PlanetoidRawFiles,
+        'LINKXDataset': _LinkxRawFiles,
+        'Amazon': _NpzRawFile,
+        'Coauthor': _NpzRawFile,
+    }
+    dataset_class = type(class_name, (mixins.get(class_name, _RawFiles), getattr(datasets, class_name)), {})
     dataset = dataset_class(root=str(Path(root).expanduser() / class_name), **options)
     return Source(dataset.graph, dataset.files)
 
@@ -95,15 +106,15 @@ class _RawFiles(InMemoryDataset):
             except Exception as error:
                 what = '/'.join(folder.parts[len(Path(self.root).parts) - 1 : -1])
                 raise missing_data_error(what, folder, absent, f'Downloading failed ({error})') from error
+            for name in {*wanted} - {*absent}:  # these stay, so the graph has to be that of these
+                shutil.copyfile(folder / name, self.staged / name)
             self._read(folder)
             publish([self.staged / name for name in wanted], folder)
 
     def _read(self, folder: Path) -> None:
         try:
             self.process()
-        except MemoryError:
-            raise
-        except Exception as error:
+        except Exception as error:  # a lack of memory, too: a damaged size asks for any amount
             raise DataError(
                 f'cannot read the raw files in {folder} ({type(error).__name__}: {error}); they are '
                 f'incomplete or of another data set: remove them to have them downloaded again, or correct '
@@ -118,8 +129,36 @@ class _RawFiles(InMemoryDataset):
         """PyG's constructor ends with this."""
 
 
+class _NpzRawFile(_RawFiles):
+    """For Amazon and Coauthor, whose sparse matrices have to be checked before scipy makes them dense."""
+
+    def process(self) -> None:
+        with np.load(self.raw_paths[0], allow_pickle=False) as file:
+            arrays = dict(file)
+        for name in ('attr', 'adj'):
+            checked_csr(*(arrays[f'{name}_{part}'] for part in ('data', 'indices', 'indptr', 'shape')))
+        self.graph = parse_npz(arrays, to_undirected=True)
+
+
+class _LinkxRawFiles(_RawFiles):
+    """For LINKXDataset, which unpickles the splits that it has of Penn94."""
+
+    splits: dict[str, str]
+
+    def process(self) -> None:
+        from scipy.io import loadmat  # slow to import
+
+        mat, *split_files = map(Path, self.raw_paths)
+        if 'A' in (arrays := loadmat(mat, variable_names=('A',))):
+            arrays['A'].check_format(full_check=True)
+        self.splits = {}  # none that PyG would read
+        super().process()
+        for file in split_files:
+            self.graph.update(split_masks(read_object_array(file), int(self.graph.num_nodes or 0)))
+
+
 class _PlanetoidRawFiles(_RawFiles):
-    """For Planetoid, whose own list of raw files lacks the ten splits of Geom-GCN."""
+    """For Planetoid: PyG unpickles its files, and its own list of them lacks the ten splits of Geom-GCN."""
 
     name: str
     split: str
@@ -127,9 +166,16 @@ class _PlanetoidRawFiles(_RawFiles):
     geom_gcn_url: str
 
     @property
-    def raw_file_names(self) -> list[str]:
+    def own_splits(self) -> list[str]:
         splits = range(10 if self.split == 'geom-gcn' else 0)
-        return [*super().raw_file_names, *(f'{self.name.lower()}_split_0.6_0.2_{i}.npz' for i in splits)]
+        return [f'{self.name.lower()}_split_0.6_0.2_{i}.npz' for i in splits]
+
+    @property
+    def raw_file_names(self) -> list[str]:
+        return [*super().raw_file_names, *self.own_splits]
+
+    def process(self) -> None:
+        self.graph = read_planetoid(Path(self.raw_dir), self.name.lower(), self.own_splits)
 
     def download(self) -> None:
         # PyG's own goes through fsspec, on which the socket timeout has no effect.
