@@ -95,7 +95,7 @@ def row_of(run: FinishedRun) -> tuple[dict[str, Any], list[str]]:
     """
     summary, config = run.summary, run.config
     name, file = _named(run.folder, config['dataset.name'])
-    timing = run.folder / TIMING
+    timing = _beside(run.folder / TIMING, 'how many runs ran side by side is not known then')
     versions = summary.get('versions')
     row: dict[str, Any] = {column: summary.get(column) for column in COLUMNS}
     row |= {
@@ -105,7 +105,7 @@ def row_of(run: FinishedRun) -> tuple[dict[str, Any], list[str]]:
         'split': run.split,
         'seed': run.seed,
         'batch_size': None if config['train.sampler'] == 'full_batch' else config['train.batch_size'],
-        'jobs': read_object(timing).get('jobs') if os.path.lexists(timing) else None,
+        'jobs': None if timing is None else timing.get('jobs'),
         'stages': 1 if summary.get('scores') is None else 2,
         'config_hash': config_hash(config),
         'inputs_hash': run.inputs_hash,
@@ -130,16 +130,20 @@ def _fits(value: Any, kind: str) -> bool:
 
 
 def _named(run_dir: Path, dataset_name: str) -> tuple[Name, str | None]:
-    path = run_dir.parent / RECORD
-    if not os.path.lexists(path):
+    path, without = run_dir.parent / RECORD, 'the names of the folders then stand in the tables'
+    if (record := _beside(path, without)) is None:
         return name_of_result(run_dir.parent.name, dataset_name), None
-    record = read_object(path)
     if not all(isinstance(record.get(key), str) for key in ('dataset', 'model', 'config_file')):
-        raise DataError(
-            f'{path} is damaged: it needs dataset, model and config_file. Delete it, and the names of the '
-            f'folders stand in the tables'
-        )
+        raise DataError(f'{path} is damaged: it needs dataset, model and config_file. Delete it: {without}')
     return Name(record['dataset'], record['model']), record['config_file']
+
+
+def _beside(path: Path, without: str) -> dict[str, Any] | None:
+    """The content of a file that need not be there; `without` says what is lost if it is deleted."""
+    try:
+        return read_object(path) if os.path.lexists(path) else None
+    except DataError as error:
+        raise DataError(f'{error}. Delete it: {without}') from None
 
 
 def _stage_1(run: FinishedRun, name: Name) -> tuple[dict[str, Any], list[str]]:
@@ -157,11 +161,14 @@ def _stage_1(run: FinishedRun, name: Name) -> tuple[dict[str, Any], list[str]]:
     moved = run.folder.parent.parent / recorded.parent.name / recorded.name
     for place in (recorded, moved):
         try:
-            if scores_identity(place) == used:
-                summary = read_run(place).summary
-                peaks = {f'stage_1_{key}': summary.get(key) for key in ('peak_rss_mb', 'peak_gpu_mb')}
-                return {'stage_1_seconds': summary['seconds_per_epoch'] * summary['epochs'], **peaks}, []
-        except (UserError, OSError, KeyError, TypeError):
+            summary = read_run(place).summary
+            same = scores_identity(place) == used
+        except (UserError, OSError):
             continue
+        costs = [summary.get(key) for key in ('seconds_per_epoch', 'peak_rss_mb', 'peak_gpu_mb')]
+        if same and all(map(finite, costs)):
+            seconds, rss, gpu = costs
+            told = {'stage_1_seconds': seconds * summary['epochs'], 'stage_1_peak_rss_mb': rss}
+            return {**told, 'stage_1_peak_gpu_mb': gpu}, []
     why = 'is gone, damaged, or another one by now' if run.inputs else 'is not known: it was not recorded'
     return {}, [f'{name}: the cost of stage 1 is left empty: the run {recorded} that was used {why}']

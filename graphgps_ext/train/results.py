@@ -79,8 +79,11 @@ def read_summary(run_dir: Path) -> dict[str, Any]:
 
 def scores_identity(run_dir: Path) -> dict[str, str]:
     """What stage 2 records in its `inputs.json` of a finished run of stage 1: `scores` and `estimator`."""
+    manifest = run_dir / 'scores' / 'manifest.json'
+    if not manifest.is_file():
+        raise MissingFileError(f'{manifest} is missing')
     return {
-        'scores': hashlib.sha256((run_dir / 'scores' / 'manifest.json').read_bytes()).hexdigest()[:32],
+        'scores': hashlib.sha256(manifest.read_bytes()).hexdigest()[:32],
         'estimator': config_hash(dict(flatten(read_yaml(run_dir / 'config.yaml')))),
     }
 

@@ -13,7 +13,7 @@ import pytest
 from damages import DAMAGES
 
 from graphgps_ext.benchmark.collect import collect
-from graphgps_ext.benchmark.compare import summarize
+from graphgps_ext.benchmark.compare import several_versions, summarize
 from graphgps_ext.benchmark.tidy import COLUMNS, KEY, read_csv, tidy, write_csv, write_parquet
 from graphgps_ext.benchmark.write import check_older, write_results
 from graphgps_ext.errors import UserError
@@ -362,9 +362,9 @@ def test_results_file_that_is_no_file_is_refused(tmp_path: Path, damage: str) ->
 
 
 def test_several_versions_under_one_name_are_said(tmp_path: Path) -> None:
-    fake_runs.fake_result(tmp_path / 'a', 'GCN', [0.5])
     versions = {**fake_runs.VERSIONS, 'torch': '2.14.0'}
-    fake_of(tmp_path / 'b', 0.1)
-    fake_of(tmp_path / 'b', 0.1, seed=1, versions=versions)
-    _, notes = write_results([tmp_path / 'b'], tmp_path / 'out')
-    assert 'means over several versions of torch: actor/GCN' in notes
+    fake_of(tmp_path, 0.1)
+    fake_of(tmp_path, 0.1, seed=1, versions=versions)
+    frame, _ = collect([tmp_path])
+    assert several_versions(frame) == ['means over several versions of torch: actor/GCN']
+    assert several_versions(frame[:1]) == []
