@@ -17,9 +17,9 @@ from typing import Any
 
 import pandas as pd
 
-from graphgps_ext.benchmark.collect import KEY, read_csv
-from graphgps_ext.benchmark.compare import on_gpu, summarize
+from graphgps_ext.benchmark.compare import cautions, on_gpu, summarize
 from graphgps_ext.benchmark.table import MARKDOWN, made_with, markdown_table, numbers, result_cell
+from graphgps_ext.benchmark.tidy import KEY, read_csv
 
 REPOSITORY = Path(__file__).resolve().parent.parent
 TEXTS, NUMBERS = ('dataset', 'model', 'source', 'protocol', 'reason'), ('value', 'std')  # of published.csv
@@ -65,6 +65,9 @@ def read_results(folder: Path, tables: list[str]) -> dict[str, pd.DataFrame]:
             raise ValueError(f'{file} has rows of {", ".join(left_out)}, for which the page has no markers')
         if len(twice := frame[frame.duplicated(KEY)]):
             raise ValueError(f'{file} needs one row for each run, got more of {_names(twice)}')
+        metrics = frame.groupby('dataset')['metric'].nunique()
+        if several := [*metrics.index[metrics > 1]]:
+            raise ValueError(f'{file} needs one metric for each data set, got more of {", ".join(several)}')
         rows |= {table: frame[frame['dataset'] == dataset] for dataset, table in shown.items()}
     return rows
 
@@ -170,12 +173,10 @@ def _about(frame: pd.DataFrame) -> str:
     """One line on where the rows come from."""
     splits = sorted(set(frame['split']))
     text = f'Split{"s" if len(splits) > 1 else ""} {", ".join(map(str, splits))}. {made_with(frame)}'
-    models = frame.assign(on_gpu=on_gpu(frame)).groupby('model')[['on_gpu', 'config_hash']].nunique()
-    if both_kinds := [*models.index[models['on_gpu'] > 1]]:
+    kinds = frame.assign(on_gpu=on_gpu(frame)).groupby('model')['on_gpu'].nunique()
+    if both_kinds := [*kinds.index[kinds > 1]]:
         text += f' Costs of {", ".join(both_kinds)} are those on the GPU.'
-    if mixed := [*models.index[models['config_hash'] > 1]]:
-        text += f' Runs of more than one config: {", ".join(mixed)}.'
-    return text
+    return ' '.join([text, *cautions(frame)])
 
 
 def with_tables(

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 import runs
 
-from graphgps_ext.benchmark.collect import tidy, write_csv
+from graphgps_ext.benchmark.tidy import tidy, write_csv
 
 PAGE = (
     '# Results\n\n<!-- table:actor -->\n<!-- /table -->\n\nBetween.\n\n<!-- table:cora -->\n<!-- /table -->\n'
@@ -255,14 +255,22 @@ def test_several_devices_are_told_apart_and_all_named(docs: Path, monkeypatch: p
     assert 'Costs of GCN are those on the GPU.' in page
 
 
-def test_several_splits_and_configs_under_one_name_are_said(
-    docs: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    measure(docs, *of('GCN', 0.5), *of('GCN', 0.6, split=1, config_hash='two'), *of('MLP', 0.6))
+def test_several_splits_under_one_name_are_said(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    measure(docs, *of('GCN', 0.5), *of('GCN', 0.6, split=1), *of('MLP', 0.6))
     run(monkeypatch, '--docs', docs)
     assert cells(docs)['GCN']['seeds'] == '2 (2 splits)'
-    page = (docs / 'results.md').read_text(encoding='utf-8')
-    assert 'Splits 0, 1. Made' in page and 'Runs of more than one config: GCN.' in page
+    assert 'Splits 0, 1. Made' in (docs / 'results.md').read_text(encoding='utf-8')
+
+
+def test_mean_over_several_configs_or_data_is_refused(docs: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for column in ('config_hash', 'inputs_hash'):
+        measure(docs, *of('GCN', 0.5), *of('GCN', 0.6, split=1, **{column: 'two'}), *of('MLP', 0.6))
+        with pytest.raises(SystemExit, match=r'^error: no mean is over .* under one name: actor/GCN'):
+            run(monkeypatch, '--docs', docs)
+    measure(docs, *of('GCN', 0.5), *of('MLP', 0.6, metric='accuracy'))
+    with pytest.raises(SystemExit, match=r'needs one metric for each data set, got more of actor'):
+        run(monkeypatch, '--docs', docs)
+    assert (docs / 'results.md').read_text(encoding='utf-8') == PAGE
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, NullLocator, StrMethodFormatter
 from torch.utils.tensorboard import SummaryWriter
 
-from graphgps_ext.benchmark.compare import run_count, summarize
+from graphgps_ext.benchmark.compare import TASK, run_count, summarize
 from graphgps_ext.files import written
 
 LOG_FROM = 5.0  # an axis is logarithmic if its largest value is this many times the smallest
@@ -37,13 +37,17 @@ def model_colors(models: list[str]) -> dict[str, tuple[float, ...]]:
 def make_figures(frame: pd.DataFrame) -> dict[str, Figure]:
     """All figures that the rows allow, by name: `<data set>-accuracy-<cost>` and `<data set>-batch-size`.
 
+    A data set whose models have several metrics has figures for each: `<data set>-<metric>-accuracy-<cost>`.
+
     Args:
         frame: the tidy table.
     """
     summary = summarize(frame)
     colors = model_colors(list(set(summary['model'])))
     figures = {}
-    for dataset, rows in summary.groupby('dataset', sort=False):
+    metrics = summary.groupby('dataset')['metric'].nunique()
+    for (dataset, metric), rows in summary.groupby(TASK, sort=False):
+        name_of_task = dataset if metrics[dataset] == 1 else f'{dataset}-{metric}'
         on_gpu = rows['peak_gpu_mb'].fillna(0) > 0
         gpu = on_gpu.mean() >= 0.5
         rows = rows.assign(memory=rows['peak_gpu_mb' if gpu else 'peak_rss_mb'])
@@ -52,10 +56,10 @@ def make_figures(frame: pd.DataFrame) -> dict[str, Figure]:
             known = (rows if name == 'edges' else rows[on_gpu == gpu]).dropna(subset=[column])
             if len(known):
                 label = axis.format(device='GPU' if gpu else 'process')
-                figures[f'{dataset}-accuracy-{name}'] = _accuracy_against(known, column, label, colors)
+                figures[f'{name_of_task}-accuracy-{name}'] = _accuracy_against(known, column, label, colors)
         families = batch_families(rows)
         if families:
-            figures[f'{dataset}-batch-size'] = _batch_size(families, bool(gpu))
+            figures[f'{name_of_task}-batch-size'] = _batch_size(families, bool(gpu))
     return figures
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,6 +10,8 @@ from statistics import mean, median
 from tqdm import tqdm
 
 from graphgps_ext.benchmark.plan import Run
+from graphgps_ext.errors import UserError
+from graphgps_ext.train.finished import read_run
 
 BAR = '{percentage:3.0f}% |{bar:20}| {desc}'
 
@@ -45,11 +46,15 @@ class Progress:
         """A run has ended well."""
         self.ended += 1
         self.seconds.setdefault(str(run.config.name), []).append(seconds)
-        summary = json.loads((run.folder(self.out) / 'summary.json').read_text(encoding='utf-8'))
-        metric = summary['metric']
+        try:
+            found = read_run(run.folder(self.out))
+        except UserError as error:
+            self.say(f'{self._count()} {run!s:{self.width}}  {error}')
+            return
+        summary = found.summary
         cost = f'{summary["seconds_per_epoch"]:.3f} s/epoch, {summary["peak_rss_mb"]:.0f} MB'
         cost += f', GPU {summary["peak_gpu_mb"]:.0f} MB' if summary['peak_gpu_mb'] else ''
-        result = f'test {metric} {summary["test"][metric]:.4f}'
+        result = f'test {found.metric} {summary["test"][found.metric]:.4f}'
         self.say(f'{self._count()} {run!s:{self.width}}  {result}  {clock(seconds)}, {cost}')
 
     def failed(self, run: Run, reason: str) -> None:

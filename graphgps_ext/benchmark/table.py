@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from graphgps_ext.benchmark.compare import LEVEL, run_count, summarize
+from graphgps_ext.benchmark.compare import LEVEL, TASK, cautions, run_count, summarize
 
 
 @dataclass(frozen=True)
@@ -71,7 +71,7 @@ def result_cell(row: Any, style: Style, form: str = '.4f') -> str:
 
 def overview(summary: pd.DataFrame, style: Style) -> pd.DataFrame:
     """Models × data sets, in each cell the test metric, with the number of runs where it differs."""
-    usual = summary.groupby('dataset')['runs'].transform('max')
+    usual = summary.groupby(TASK)['runs'].transform('max')
     cells = [
         result_cell(row, style) + (f' ({row.runs})' if row.runs != most else '')
         for row, most in zip(summary.itertuples(), usual, strict=True)
@@ -83,9 +83,13 @@ def overview(summary: pd.DataFrame, style: Style) -> pd.DataFrame:
     return table.fillna(style.missing).reset_index()
 
 
-def details(summary: pd.DataFrame, dataset: str, style: Style) -> pd.DataFrame:
-    """Result and cost of every model on one data set, the best first."""
-    rows = summary[summary['dataset'] == dataset]
+def details(rows: pd.DataFrame, style: Style) -> pd.DataFrame:
+    """Result and cost of every model on one data set, the best first.
+
+    Args:
+        rows: of `summarize`, of one data set and metric.
+        style: the format.
+    """
     columns = {
         'model': rows['model'].map(style.text),
         f'test {rows["metric"].iloc[0]}': [result_cell(row, style) for row in rows.itertuples()],
@@ -110,11 +114,11 @@ def numbers(column: pd.Series, form: str, style: Style) -> pd.Series:
 
 
 def _tables(frame: pd.DataFrame, style: Style, heading_of_all: str) -> dict[str, pd.DataFrame]:
-    """Heading → table: that of all data sets, if there are several, then one for each."""
+    """Heading → table: that of all data sets, if there are several, then one for each and its metric."""
     summary = summarize(frame)
-    metrics = summary.groupby('dataset')['metric'].first()
-    tables = {heading_of_all: overview(summary, style)} if len(metrics) > 1 else {}
-    return tables | {f'{name} ({metric})': details(summary, name, style) for name, metric in metrics.items()}
+    tasks = summary.groupby(TASK)
+    tables = {heading_of_all: overview(summary, style)} if len(tasks) > 1 else {}
+    return tables | {f'{name} ({metric})': details(rows, style) for (name, metric), rows in tasks}
 
 
 def markdown(frame: pd.DataFrame, title: str) -> str:
@@ -127,7 +131,7 @@ def markdown(frame: pd.DataFrame, title: str) -> str:
     parts = [f'# {title}']
     for heading, table in _tables(frame, MARKDOWN, 'All data sets').items():
         parts += [f'## {heading}', markdown_table(table)]
-    parts += [wrapped(NOTE.format(second='italic', level=LEVEL)), wrapped(made_with(frame))]
+    parts += map(wrapped, [NOTE.format(second='italic', level=LEVEL), *cautions(frame), made_with(frame)])
     return '\n\n'.join(parts) + '\n'
 
 
@@ -149,7 +153,7 @@ def latex(frame: pd.DataFrame, title: str) -> str:
         frame: the tidy table.
         title: begins the captions.
     """
-    note = NOTE.format(second='underlined', level=LEVEL)
+    note = ' '.join([NOTE.format(second='underlined', level=LEVEL), *cautions(frame)])
     parts = [r'% needs \usepackage{booktabs}']
     for heading, table in _tables(frame, LATEX, 'all data sets').items():
         caption = LATEX.text(f'{title}: {heading}.' + (f' {note}' if len(parts) == 1 else ''))

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
-from graphgps_ext.benchmark.collect import collect, read_csv, write_csv, write_parquet
+from graphgps_ext.benchmark.collect import collect
+from graphgps_ext.benchmark.compare import several_versions
 from graphgps_ext.benchmark.figures import write_figures
 from graphgps_ext.benchmark.table import latex, markdown
+from graphgps_ext.benchmark.tidy import read_csv, write_csv, write_parquet
 from graphgps_ext.errors import DataError
 from graphgps_ext.files import written
 
@@ -18,9 +21,11 @@ def check_older(out: Path) -> None:
     """Refuses, before anything runs, a `results.csv` to which rows cannot be added.
 
     Raises:
-        DataError: naming the columns that it lacks.
+        DataError: naming the columns that it lacks, or if it is damaged.
     """
-    if (out / CSV).is_file():
+    if os.path.lexists(out / CSV):
+        if not (out / CSV).is_file():
+            raise DataError(f'{out / CSV} is no file: move it away; nothing was changed')
         read_csv(out / CSV)
 
 
@@ -39,8 +44,10 @@ def write_results(places: Sequence[Path], out: Path) -> tuple[str, list[str]]:
     Raises:
         DataError: if there is no finished run.
     """
+    check_older(out)
     older = [out / CSV] if (out / CSV).is_file() else []
     frame, notes = collect([*older, *places])
+    notes += several_versions(frame)
     if not len(frame):
         said = ''.join(f'\n  {note}' for note in notes)
         raise DataError(

@@ -133,7 +133,10 @@ def _read_inputs(folder: Path) -> dict[str, str]:
     path = folder / 'inputs.json'
     if not os.path.lexists(path):
         return {}
-    inputs = read_json(path)
+    try:
+        inputs = read_json(path)
+    except DataError as error:
+        raise DataError(f'{error}. {_AGAIN}') from None
     if not inputs or not all(isinstance(value, str) for value in inputs.values()):
         raise DataError(f'{path} is damaged: it needs fingerprints. {_AGAIN}')
     return inputs

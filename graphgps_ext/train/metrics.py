@@ -25,7 +25,7 @@ from torchmetrics.functional.classification import multilabel_auroc
 from torchmetrics.utilities import dim_zero_cat
 
 from graphgps_ext.errors import ConfigError, DataError
-from graphgps_ext.train.results import SPLITS
+from graphgps_ext.train.stats import SPLITS
 
 FULL_NAMES = {'train': 'training', 'val': 'validation', 'test': 'test'}
 NO_LABEL = -1

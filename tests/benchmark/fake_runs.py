@@ -10,6 +10,7 @@ import yaml
 
 from graphgps_ext.benchmark.configs import find_files, read_configs
 from graphgps_ext.benchmark.plan import Run, plan_runs
+from graphgps_ext.train.results import scores_identity
 
 GRID = {'format': 'grid', 'name': 'minesweeper', 'grid_side': 12, 'split_mode': 'random'}
 GRID |= {'split': [0.5, 0.25, 0.25]}
@@ -24,6 +25,7 @@ OF_MODE: dict[str, dict[str, Any]] = {
         'spex': {'layer_degrees': [3, 2], 'estimator': 'actor-estimator'},
     },
 }
+INPUTS = {'features': 'f', 'edges': 'e', 'labels': 'l', 'split': 'split 0'}
 VERSIONS = {'python': '3.11.7', 'torch': '2.13.0+cpu', 'torch_geometric': '2.8.1', 'graphgps_ext': '0.1.0'}
 
 
@@ -74,27 +76,47 @@ def summary(test: float, **changes: Any) -> dict[str, Any]:
     return content | changes
 
 
+def leave(folder: Path, config: str, content: dict[str, Any], inputs: dict[str, str]) -> None:
+    """Writes what a finished run leaves: its config, its summary, and the fingerprints of what it read."""
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / 'config.yaml').write_text(config)
+    (folder / 'inputs.json').write_text(json.dumps({**INPUTS, **inputs}))
+    (folder / 'summary.json').write_text(json.dumps(content))
+
+
 def finish(run: Run, out: Path, test: float = 0.5, **changes: Any) -> Path:
     """Leaves behind what a finished run does, and gives its folder."""
     folder = run.folder(out)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / 'config.yaml').write_text(run.cfg(out).dump())
-    (folder / 'summary.json').write_text(json.dumps(summary(test, seed=run.seed, **changes)))
+    content = summary(test, seed=run.seed, **changes)
+    leave(folder, run.cfg(out).dump(), content, {'split': f'split {run.split}'})
     return folder
 
 
 def fake_result(
     out: Path, model: str, tests: list[float], dataset: str = 'actor', **changes: Any
 ) -> list[Path]:
-    """Finished runs of one model with seeds 0, 1, ...; gives their folders."""
+    """Finished runs of one model with seeds 0, 1, ...; gives their folders.
+
+    Args:
+        out: the folder of the benchmark.
+        model: its name; with `estimator` in it, there are scores.
+        tests: the test metric of each.
+        dataset: its name.
+        changes: `keys`, a group of keys of the config; `inputs`; others are of the summary.
+    """
     folders = []
+    keys, inputs = changes.pop('keys', {}), changes.pop('inputs', {})
+    if 'scores' in changes:
+        inputs = {**scores_identity(Path(changes['scores']).parent), **inputs}
     for seed, test in enumerate(tests):
         folder = out / dataset / model / f'split-0-seed-{seed}'
-        folder.mkdir(parents=True)
-        tree = {'seed': seed, 'dataset': {'name': dataset, 'split_mode': 'standard', 'split_index': 0}}
+        split = {'split_mode': 'standard', 'split_index': 0, 'split_seed': 0}
+        tree = {'seed': seed, 'dataset': {'name': dataset, **split}, **keys}
         tree['train'] = {'sampler': 'full_batch', 'batch_size': 16}
-        (folder / 'config.yaml').write_text(yaml.safe_dump(tree))
-        (folder / 'summary.json').write_text(json.dumps(summary(test, seed=seed, **changes)))
+        leave(folder, yaml.safe_dump(tree), summary(test, seed=seed, **changes), inputs)
+        if 'estimator' in model:
+            (folder / 'scores').mkdir(exist_ok=True)
+            (folder / 'scores' / 'manifest.json').write_text(json.dumps({'seed': seed, 'value': test}))
         record = {
             'dataset': dataset,
             'model': model,

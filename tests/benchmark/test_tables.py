@@ -15,6 +15,7 @@ from graphgps_ext.benchmark.collect import collect
 from graphgps_ext.benchmark.compare import paired_p, summarize
 from graphgps_ext.benchmark.table import latex, markdown
 from graphgps_ext.benchmark.write import write_results
+from graphgps_ext.errors import UserError
 
 GOOD, CLOSE, POOR = [0.8, 0.9, 1.0], [0.95, 0.75, 0.85], [0.6, 0.71, 0.79]
 
@@ -69,6 +70,56 @@ def test_p_value_is_that_of_scipy_on_the_runs_in_common(frame: pd.DataFrame) -> 
     # Another order of the rows is another pairing only if it is not undone.
     shuffled = summarize(frame.sample(frac=1, random_state=0))
     assert of(shuffled, 'Poor')['p'] == pytest.approx(of(summary, 'Poor')['p'])
+
+
+def test_runs_that_were_judged_on_other_nodes_or_labels_are_no_pairs(tmp_path: Path) -> None:
+    fake_runs.fake_result(tmp_path / 'a', 'Good', GOOD)
+    fake_runs.fake_result(
+        tmp_path / 'a', 'Alike', CLOSE, keys={'gt': {'layers': 3}}, inputs={'edges': 'none'}
+    )
+    fake_runs.fake_result(tmp_path / 'a', 'Labels', POOR, inputs={'labels': 'other'})
+    fake_runs.fake_result(tmp_path / 'a', 'Nodes', POOR, inputs={'split': 'other'})
+    frame, _ = collect([tmp_path / 'a'])
+    summary = summarize(frame)
+    assert {name: of(summary, name)['pairs'] for name in ('Alike', 'Labels', 'Nodes')} == {
+        **{'Alike': 3, 'Labels': 0, 'Nodes': 0}
+    }
+    told = 'On actor not all models were judged on the same nodes and labels (split 0)'
+    assert told in ' '.join(markdown(frame, 'all').split()) and told in latex(frame, 'all')
+
+
+def test_models_with_different_metrics_share_no_ranks_and_no_table(tmp_path: Path) -> None:
+    fake_runs.fake_result(tmp_path, 'A', [0.5, 0.6])
+    fake_runs.fake_result(tmp_path, 'B', [0.7, 0.8])
+    fake_runs.fake_result(tmp_path, 'C', [0.1, 0.3], metric='f1')  # 0.05, 0.15
+    frame, _ = collect([tmp_path])
+    summary = summarize(frame)
+    assert {row.model: row.rank for row in summary.itertuples()} == {'A': 2, 'B': 1, 'C': 1}
+    assert of(summary, 'C')['pairs'] == 0 and of(summary, 'C')['mean'] == pytest.approx(0.1)
+    tables = parse_markdown(markdown(frame, 'all'))
+    assert list(tables) == ['All data sets', 'actor (accuracy)', 'actor (f1)']
+    assert [row['model'] for row in tables['actor (f1)']] == ['C']
+    assert tables['All data sets'][-1]['actor (accuracy, 2 runs)'] == '–'
+
+
+def test_single_run_has_no_deviation(tmp_path: Path) -> None:
+    fake_runs.fake_result(tmp_path, 'A', [0.5])
+    assert math.isnan(summarize(collect([tmp_path])[0])['std'][0])
+
+
+def test_mixed_rows_and_runs_counted_twice_have_no_mean(tmp_path: Path) -> None:
+    fake_runs.fake_result(tmp_path, 'A', [0.5, 0.7])
+    frame, _ = collect([tmp_path])
+    for column in ('config_hash', 'inputs_hash', 'metric'):
+        mixed = frame.copy()
+        mixed.loc[1, column] = 'other'
+        with pytest.raises(UserError, match=r'under one name: actor/A'):
+            summarize(mixed)
+        mixed.loc[1, column] = pd.NA  # not known
+        with pytest.raises(UserError, match=r'under one name: actor/A'):
+            summarize(mixed)
+    with pytest.raises(UserError, match=r'one row is needed for each run, got more of actor/A'):
+        summarize(frame.assign(seed=0))
 
 
 def test_paired_test_by_hand() -> None:
@@ -161,6 +212,6 @@ def test_costs_are_those_of_the_runs_on_a_gpu_where_there_are_any(tmp_path: Path
     fake_runs.fake_result(tmp_path / 'gpu', 'A', [0.5], **gpu)
     fake_runs.fake_result(tmp_path / 'cpu', 'A', [0.7, 0.9], **cpu)
     frame = pd.concat([collect([tmp_path / kind])[0] for kind in ('gpu', 'cpu')], ignore_index=True)
-    row = summarize(frame).iloc[0]
+    row = summarize(frame.assign(seed=range(3))).iloc[0]
     assert (row['runs'], row['mean']) == (3, pytest.approx(0.7))
     assert (row['seconds_per_epoch'], row['peak_gpu_mb'], row['peak_rss_mb']) == (0.1, 50.0, 2000.0)

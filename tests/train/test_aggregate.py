@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import statistics
 from pathlib import Path
@@ -12,7 +11,10 @@ from typing import Any
 import pytest
 import runs
 import yaml
+from damages import DAMAGES
 
+from graphgps_ext.benchmark.collect import collect
+from graphgps_ext.benchmark.compare import summarize
 from graphgps_ext.errors import UserError
 from graphgps_ext.train.aggregate import aggregate
 
@@ -75,6 +77,14 @@ def test_runs_of_other_configs_in_one_folder_are_in_no_mean(
     left, told = capsys.readouterr().out.splitlines()
     assert [told] == alone and best(folder)['auc'] == pytest.approx(mean, abs=1e-6)
     assert '2 (gnn.layers_mp 4 there, 2 here' in left and '3 (dataset.grid_side 14 there, 16 here' in left
+
+    frame, notes = collect([tmp_path])
+    table = summarize(frame).set_index('runs').loc[2]
+    assert (table['mean'], table['std']) == (pytest.approx(mean), pytest.approx(deviation))
+    assert len(summarize(frame)) == 3
+    keys = 'dataset.grid_side 16, gnn.layers_mp 2, optim.base_lr 0.01, optim.max_epoch 4'
+    assert table['model'].startswith(f'Exphormer ({keys}')
+    assert notes[0].startswith('minesweeper-grid/Exphormer: runs that differ in more than seed and split are')
 
 
 def test_mean_is_over_seeds_and_splits(tmp_path: Path) -> None:
@@ -143,36 +153,6 @@ def test_versions_that_differ_are_said(tmp_path: Path) -> None:
     content, lines = aggregate(here)
     assert content['test']['runs'] == 2
     assert lines == ['the mean is over runs with several versions of torch: 2.1 (0), 2.2 (1)']
-
-
-def replace_by_folder(path: Path) -> None:
-    path.unlink()
-    path.mkdir()
-
-
-def replace_by_pipe(path: Path) -> None:
-    path.unlink()
-    os.mkfifo(path)
-
-
-def replace_by_loop(path: Path) -> None:
-    path.unlink()
-    path.symlink_to(path)
-
-
-DAMAGES: dict[str, Any] = {
-    'empty': lambda path: path.write_bytes(b''),
-    'cut': lambda path: path.write_bytes(path.read_bytes()[:20]),
-    'noise': lambda path: path.write_bytes(bytes(range(256))),
-    'a list': lambda path: path.write_text('[1, 2]'),
-    'a number': lambda path: path.write_text('1'),
-    'of no keys': lambda path: path.write_text('{}'),
-    'deep': lambda path: path.write_text('{"metric": ' * 20_000),
-    'folder': replace_by_folder,
-    'pipe': replace_by_pipe,
-    'loop': replace_by_loop,
-    'gone': lambda path: path.unlink(),
-}
 
 
 @pytest.mark.parametrize('damage', DAMAGES)
