@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import torch
 import yaml
 
+from graphgps_ext import scores
 from graphgps_ext.benchmark.configs import find_files, read_configs
 from graphgps_ext.benchmark.plan import Run, plan_runs
-from graphgps_ext.train.results import scores_identity
+from graphgps_ext.graph import InNeighbors
+from graphgps_ext.train import results
+from graphgps_ext.train.handover import score_inputs
 
 GRID = {'format': 'grid', 'name': 'minesweeper', 'grid_side': 12, 'split_mode': 'random'}
 GRID |= {'split': [0.5, 0.25, 0.25]}
@@ -82,6 +86,39 @@ def leave(folder: Path, config: str, content: dict[str, Any], inputs: dict[str, 
     (folder / 'config.yaml').write_text(config)
     (folder / 'inputs.json').write_text(json.dumps({**INPUTS, **inputs}))
     (folder / 'summary.json').write_text(json.dumps(content))
+    results.finish(folder)
+
+
+def write_scores(folder: Path, seed: int, value: float) -> None:
+    """A score store of two nodes and one layer."""
+    graph = InNeighbors(
+        torch.tensor([0, 2, 2]),
+        torch.tensor([0, 1], dtype=torch.int32),
+        torch.tensor([2, 0], dtype=torch.int8),
+        num_sources=2,
+    )
+    manifest = scores.Manifest(
+        dataset='toy',
+        num_nodes=2,
+        num_edges=2,
+        num_layers=1,
+        graph_fingerprint=scores.graph_fingerprint(graph),
+        features_fingerprint='f',
+        labels_fingerprint='l',
+        split_fingerprint='split 0',
+        split='standard, split_index 0',
+        estimator='one',
+        expander_algorithm='permutation',
+        expander_degree=0,
+        expander_seed=0,
+        width=4,
+        seed=seed,
+        epoch=7,
+        temperature=1.0,
+        metric='accuracy',
+        metric_value=value,
+    )
+    scores.save(folder, graph, [torch.tensor([value, 1 - value])], manifest, overwrite=True)
 
 
 def finish(run: Run, out: Path, test: float = 0.5, **changes: Any) -> Path:
@@ -107,16 +144,15 @@ def fake_result(
     folders = []
     keys, inputs = changes.pop('keys', {}), changes.pop('inputs', {})
     if 'scores' in changes:
-        inputs = {**scores_identity(Path(changes['scores']).parent), **inputs}
+        inputs = {**score_inputs(scores.read_manifest(Path(changes['scores']))), **inputs}
     for seed, test in enumerate(tests):
         folder = out / dataset / model / f'split-0-seed-{seed}'
         split = {'split_mode': 'standard', 'split_index': 0, 'split_seed': 0}
         tree = {'seed': seed, 'dataset': {'name': dataset, **split}, **keys}
         tree['train'] = {'sampler': 'full_batch', 'batch_size': 16}
-        leave(folder, yaml.safe_dump(tree), summary(test, seed=seed, **changes), inputs)
         if 'estimator' in model:
-            (folder / 'scores').mkdir(exist_ok=True)
-            (folder / 'scores' / 'manifest.json').write_text(json.dumps({'seed': seed, 'value': test}))
+            write_scores(folder / 'scores', seed, test)
+        leave(folder, yaml.safe_dump(tree), summary(test, seed=seed, **changes), inputs)
         record = {
             'dataset': dataset,
             'model': model,

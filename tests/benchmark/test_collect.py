@@ -17,6 +17,7 @@ from graphgps_ext.benchmark.compare import several_versions, summarize
 from graphgps_ext.benchmark.tidy import COLUMNS, KEY, read_csv, tidy, write_csv, write_parquet
 from graphgps_ext.benchmark.write import check_older, write_results
 from graphgps_ext.errors import UserError
+from graphgps_ext.train.results import finish as mark_finished
 
 
 def test_row_holds_what_the_run_recorded(tmp_path: Path) -> None:
@@ -68,6 +69,7 @@ def test_results_of_main_without_a_benchmark_are_read_too(tmp_path: Path) -> Non
         del content[key]
     path = tmp_path / 'actor-spexphormer/split-0-seed-0/summary.json'
     path.write_text(json.dumps(content))
+    mark_finished(path.parent)
     frame, _ = collect([tmp_path])
     assert list(frame.loc[0, KEY]) == ['actor', 'Spexphormer', 0, 0]
     assert pd.isna(frame.loc[0, 'torch']) and frame.loc[0, 'test'] == 0.5
@@ -75,7 +77,8 @@ def test_results_of_main_without_a_benchmark_are_read_too(tmp_path: Path) -> Non
 
 def test_unfinished_and_unreadable_runs_are_left_out_and_named(tmp_path: Path) -> None:
     _, killed, torn = fake_runs.fake_result(tmp_path, 'GCN', [0.1, 0.2, 0.3])
-    (killed / 'summary.json').unlink()
+    for name in ('summary.json', 'checksums.json'):
+        (killed / name).unlink()
     (killed / 'train').mkdir()
     (torn / 'summary.json').write_text('{"metric":')
     frame, notes = collect([tmp_path])
@@ -261,8 +264,7 @@ def test_estimator_that_is_another_one_by_now_gives_no_cost(tmp_path: Path) -> N
     (first,) = fake_runs.fake_result(tmp_path, 'Spexphormer-estimator', [0.3])
     fake_runs.fake_result(tmp_path, 'Spexphormer', [0.4, 0.5], scores=str(first / 'scores'))
     assert list(collect([tmp_path])[0].stage_1_seconds.dropna()) == [5.0, 5.0]
-    manifest = (first / 'scores' / 'manifest.json').read_text()
-    (first / 'scores' / 'manifest.json').write_text('{"trained": "again"}')
+    fake_runs.fake_result(tmp_path, 'Spexphormer-estimator', [0.7])  # trained again
     frame, notes = collect([tmp_path])
     assert frame.stage_1_seconds.isna().all()
     told = f'actor/Spexphormer: the cost of stage 1 is left empty: the run {first} that was used is gone, '
@@ -273,9 +275,9 @@ def test_estimator_that_is_another_one_by_now_gives_no_cost(tmp_path: Path) -> N
     assert (
         both[['seconds_all', 'peak_rss_mb', 'peak_gpu_mb']].isna().all() and both['seconds_per_epoch'] == 0.5
     )
-    (first / 'scores' / 'manifest.json').write_text(manifest)
-    config = first / 'config.yaml'
-    config.write_text(config.read_text() + 'optim: {base_lr: 0.5}\n')
+    fake_runs.fake_result(tmp_path, 'Spexphormer-estimator', [0.3])
+    assert not collect([tmp_path])[0].stage_1_seconds.dropna().empty
+    (first / 'scores' / 'layer_0.npy').unlink()
     assert collect([tmp_path])[0].stage_1_seconds.isna().all()
     shutil.rmtree(first)
     assert collect([tmp_path])[1] == [f'{told}damaged, or another one by now']
