@@ -147,6 +147,8 @@ def _read_pt(path: Path, limit: int) -> dict[str, Tensor]:
     if zipfile.is_zipfile(path):
         with zipfile.ZipFile(path) as archive:
             _check_size(sum(member.file_size for member in archive.infolist()), limit)
+            if damaged := archive.testzip():  # torch reads no checksums
+                raise zipfile.BadZipFile(f'the checksum of {damaged} does not fit')
     with torch.serialization.safe_globals(_parts_of_data()), warnings.catch_warnings():
         warnings.simplefilter('ignore')  # torch's, on archives of another kind, which it then refuses
         content = torch.load(path, map_location='cpu', weights_only=True)
