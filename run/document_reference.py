@@ -87,9 +87,10 @@ def key_rows(group: Group) -> list[tuple[str, str, str, str]]:
 
 
 def _meaning(key: Key) -> str:
-    if not key.allowed or (key.choices and all(choice in key.meaning for choice in key.choices)):
-        return key.meaning
-    return f'{key.meaning} {key.allowed[0].upper()}{key.allowed[1:]}.'
+    said = key.choices and all(choice in key.meaning for choice in key.choices)
+    most = '' if key.most is None else f'at most {key.most}'
+    allowed = ', '.join(filter(None, ['' if said else key.allowed, most]))
+    return f'{key.meaning} {allowed[0].upper()}{allowed[1:]}.' if allowed else key.meaning
 
 
 def docstring_table(thing: Any) -> list[str]:

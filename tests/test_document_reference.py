@@ -170,7 +170,7 @@ def test_the_keys_of_a_users_own_file_are_listed(rows: list[list[str]]) -> None:
     [
         ('gt.local_gnn_type', ' One of none, gcn, sage, gat, gatedgcn.'),
         ('spex.fill', ' or repeat draws to fill them.'),
-        ('gt.layers', ' At least 1.'),
+        ('gt.layers', ' At least 1, at most 1000.'),
         ('gt.beta', ' At most 1.'),
         ('spex.temperature_min', ' In (0, 1].'),
         ('gt.residual', ' to their outputs.'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,6 +12,7 @@ from yacs.config import CfgNode
 
 from graphgps_ext.benchmark.grid import Setting, label
 from graphgps_ext.config.load import load_config
+from graphgps_ext.config.paths import user_path
 from graphgps_ext.config.shipped import like, shipped
 from graphgps_ext.config.tree import words
 from graphgps_ext.errors import ConfigError
@@ -98,15 +100,18 @@ def find_files(arguments: Sequence[str]) -> list[Path]:
     found: dict[Path, Path] = {}
     missing = []
     for argument in arguments:
-        path = next((p for p in (Path(argument), shipped(argument)) if p.exists()), Path(argument))
-        if path.is_dir():
+        own = user_path(argument)
+        path = next((p for p in (own, shipped(argument)) if os.path.exists(p)), own)
+        if os.path.isdir(path):
             files = sorted(f for f in path.rglob('*') if f.suffix in SUFFIXES and f.parent.name != SPACES)
-        elif path.is_file():
+        elif os.path.isfile(path):
             files = [path]
         else:
-            files = sorted(map(Path, glob.glob(argument) or glob.glob(str(shipped(argument)))))
+            files = sorted(map(Path, glob.glob(str(own)) or glob.glob(str(shipped(argument)))))
         if not files:
-            missing.append(f'  {argument}{": a folder without *.yaml" if path.is_dir() else like(argument)}')
+            missing.append(
+                f'  {argument}{": a folder without *.yaml" if os.path.isdir(path) else like(argument)}'
+            )
         for file in files:
             found.setdefault(file.resolve(), file)
     if missing:

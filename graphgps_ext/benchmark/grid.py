@@ -7,16 +7,24 @@ optim.base_lr lr [0.01,0.001]
 
 from __future__ import annotations
 
-import ast
 import itertools
+import math
+import os
+import string
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from graphgps_ext.config.key import Limits, shown
+from graphgps_ext.config.load import parse_literal
+from graphgps_ext.config.tree import read_small_text
 from graphgps_ext.errors import ConfigError
 
 FORMAT = 'key alias [value,value,...], with no spaces but between the three'
+LARGEST_GRID = 10_000
+LONGEST_LABEL = 150  # a part of a name of a folder, which may have 255 bytes
+ALIAS_SIGNS = {*string.ascii_letters, *string.digits, *'_+.-'}
 
 
 @dataclass(frozen=True)
@@ -37,11 +45,11 @@ def read_grid(path: Path) -> list[tuple[Setting, ...]]:
     Raises:
         ConfigError: if there is no such file, or naming each line that is broken.
     """
-    if not path.is_file():
+    if not os.path.isfile(path):
         raise ConfigError(f'there is no grid file {path} (--grid)')
     grids: list[list[list[Setting]]] = [[]]  # of each grid the choices for each of its keys
     problems = []
-    for number, line in enumerate(path.read_text(encoding='utf-8').splitlines(), start=1):
+    for number, line in enumerate(read_small_text(path).splitlines(), start=1):
         text = line.strip()
         if not text:
             grids.append([])
@@ -52,6 +60,8 @@ def read_grid(path: Path) -> list[tuple[Setting, ...]]:
                 problems.append(f'  line {number}: {text}\n    {error}')
     if problems:
         raise ConfigError(f'{path} has broken lines; each needs {FORMAT}:\n' + '\n'.join(problems))
+    if (count := sum(math.prod(map(len, grid)) for grid in grids if grid)) > LARGEST_GRID:
+        raise ConfigError(f'{path} needs at most {LARGEST_GRID} combinations of values, got {shown(count)}')
     combinations = [combination for grid in grids if grid for combination in itertools.product(*grid)]
     if not combinations:
         raise ConfigError(f'{path} has no line of values; each needs {FORMAT}')
@@ -59,6 +69,10 @@ def read_grid(path: Path) -> list[tuple[Setting, ...]]:
         keys = sorted(setting.key for setting in combination)
         if len({*keys}) < len(keys):
             raise ConfigError(f'{path} sets a key twice in one grid: {", ".join(keys)}')
+        if len(label(combination).encode()) > LONGEST_LABEL:
+            raise ConfigError(
+                f'{path} makes names that are too long for folders: use shorter aliases, fewer keys'
+            )
     name, count = Counter(map(label, combinations)).most_common(1)[0]
     if count > 1:
         raise ConfigError(
@@ -72,12 +86,18 @@ def _choices(line: str) -> list[Setting]:
     if len(parts) != 3:
         raise ConfigError(f'it needs 3 parts, got {len(parts)}')
     key, alias, listed = parts
-    try:
-        values = ast.literal_eval(listed)
-    except (ValueError, SyntaxError):
-        raise ConfigError(f'the values need to be a list of numbers or quoted texts, got {listed}') from None
+    if {*alias} - ALIAS_SIGNS:
+        raise ConfigError(f'the alias becomes a part of names of folders: letters and digits, got {alias}')
+    values = parse_literal(listed)
+    if isinstance(values, str):
+        raise ConfigError(f'the values need to be a list of numbers or quoted texts, got {listed[:100]}')
     if not isinstance(values, list) or not values:
-        raise ConfigError(f'the values need to be a list with at least one value, got {listed}')
+        raise ConfigError(f'the values need to be a list with at least one value, got {listed[:100]}')
+    for value in values:
+        if type(value) not in (str, bool, int, float, list):
+            raise ConfigError(f'the values need to be numbers, texts or lists, got {shown(value)}')
+        if problem := Limits().problem(key, value):
+            raise ConfigError(problem)
     return [Setting(key, alias, value) for value in values]
 
 

@@ -17,7 +17,6 @@ import argparse
 import shlex
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 
 import pandas as pd
 import torch
@@ -25,6 +24,7 @@ import torch
 from graphgps_ext.analysis import Run, find_runs, measure, suggest_degrees, write_report
 from graphgps_ext.analysis.tables import named
 from graphgps_ext.commands.family import family_runs, train_family
+from graphgps_ext.config.paths import user_path
 from graphgps_ext.config.shipped import find_config
 from graphgps_ext.provenance import describe
 from graphgps_ext.transform import kept_share
@@ -38,7 +38,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage=argparse.SUPPRESS,
     )
-    parser.add_argument('--out', type=Path, help='folder of the report, replaced whole')
+    parser.add_argument('--out', type=user_path, help='folder of the report, replaced whole')
     parser.add_argument('--reference', type=int, help='width compared with; default the largest')
     parser.add_argument('--suggest-degrees', type=float, metavar='SHARE', help='degrees that keep this share')
     parser.add_argument('--widths', help='train networks of these widths, such as 4,8,16,32,64')
@@ -47,7 +47,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     )
     parser.add_argument('--cfg', help='config of stage 1 (with --widths)')
     parser.add_argument(
-        '--runs', type=Path, help='folder of the family; default results/<config name>-widths'
+        '--runs', type=user_path, help='folder of the family; default results/<config name>-widths'
     )
     parser.add_argument('rest', nargs='*', help='the folder to analyse; or, with --widths, keys and values')
     arguments = parser.parse_intermixed_args(argv)
@@ -85,7 +85,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     argv = sys.argv[1:] if argv is None else argv
     arguments = parse(argv)
     if arguments.widths is None:
-        folder = Path(arguments.rest[0])
+        folder = user_path(arguments.rest[0])
         runs = find_runs(folder)
         base = folder.parent if folder.name == 'scores' else folder
     else:

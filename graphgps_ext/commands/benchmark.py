@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import os
 import sys
 from collections.abc import Sequence
 from itertools import takewhile
@@ -20,6 +21,7 @@ from graphgps_ext.benchmark.progress import Progress
 from graphgps_ext.benchmark.table import wrapped
 from graphgps_ext.benchmark.write import check_older, write_results
 from graphgps_ext.commands import main as call
+from graphgps_ext.config.paths import user_path
 from graphgps_ext.errors import ConfigError, DataError
 
 EXAMPLES = """
@@ -30,6 +32,7 @@ EXAMPLES = """
 
 The same command again goes on where it stopped. One run's failure does not stop the others.
 """
+MOST_SEEDS = 10_000
 NOT_OVERRIDDEN = {
     'out_dir': '--out',
     'run_dir': '--out',
@@ -55,16 +58,30 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
         metavar='CONFIG',
         help='config files or folders, also shipped ones by name, then key value pairs for all',
     )
-    add('--grid', type=Path, metavar='FILE', help="GraphGym's grid file, by which every config is expanded")
+    add(
+        '--grid',
+        type=user_path,
+        metavar='FILE',
+        help="GraphGym's grid file, by which every config is expanded",
+    )
     add('--repeat', type=int, default=1, metavar='N', help='seeds per config and split (1)')
     add('--splits', default='', metavar='all|0,1,..', help="splits; by default each config's own")
     add('--devices', default='auto', metavar='cpu|cuda|cuda:0,..', help='devices; cuda: all visible GPUs')
     add('--jobs', type=int, default=0, metavar='N', help='runs side by side (one for each device)')
     add('--shard', default='1/1', metavar='i/n', help='only part i of n, for job arrays')
-    add('--out', type=Path, metavar='DIR', help='results (results/benchmark/<name of the data set or grid>)')
+    add(
+        '--out',
+        type=user_path,
+        metavar='DIR',
+        help='results (results/benchmark/<name of the data set or grid>)',
+    )
     add('--dry-run', action='store_true', help='lists the runs and stops')
     add(
-        '--collect', nargs='+', type=Path, metavar='DIR', help='no runs: tables of finished runs or CSV files'
+        '--collect',
+        nargs='+',
+        type=user_path,
+        metavar='DIR',
+        help='no runs: tables of finished runs or CSV files',
     )
     args = parser.parse_intermixed_args(argv)
     args.configs = list(takewhile(_names_configs, args.arguments))
@@ -73,7 +90,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
 
 
 def _names_configs(argument: str) -> bool:
-    return Path(argument).suffix in SUFFIXES or '/' in argument or Path(argument).is_dir()
+    return Path(argument).suffix in SUFFIXES or '/' in argument or os.path.isdir(argument)
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -85,6 +102,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise ConfigError(f'--collect runs nothing, got also {" ".join(args.arguments)}')
         out = args.out or (args.collect[0] if args.collect[0].is_dir() else args.collect[0].parent)
         return show(args.collect, out)
+    if args.repeat > MOST_SEEDS:
+        raise ConfigError(f'--repeat needs to be at most {MOST_SEEDS}, got {args.repeat}')
     for key in args.overrides[::2]:
         if key in NOT_OVERRIDDEN:
             raise ConfigError(f'{key} is set by the benchmark: use {NOT_OVERRIDDEN[key]}')

@@ -12,6 +12,7 @@ import torch
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.imports import pl
 
+from graphgps_ext.config.graphgym import LARGEST_SEED
 from graphgps_ext.config.load import load_config
 from graphgps_ext.config.shipped import find_config
 from graphgps_ext.errors import ConfigError
@@ -40,6 +41,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         raise ConfigError('--repeat needs to be 1 with run_multiple_splits: its runs are the splits')
     if args.repeat < 1:
         raise ConfigError(f'--repeat needs to be at least 1, got {args.repeat}')
+    if cfg.seed + args.repeat - 1 > LARGEST_SEED:
+        raise ConfigError(f'the last seed, seed + --repeat - 1, needs to be at most {LARGEST_SEED}')
     if cfg.train.run_id and (cfg.run_multiple_splits or args.repeat > 1):
         raise ConfigError('train.run_id names the folder of one run: it needs --repeat 1 and no splits')
     torch.set_num_threads(min(cfg.num_threads, os.cpu_count() or 1))

@@ -35,6 +35,7 @@ from torch_geometric.graphgym.imports import pl
 
 from graphgps_ext.benchmark import workers
 from graphgps_ext.commands import guarded
+from graphgps_ext.config.paths import user_path
 from graphgps_ext.config.shipped import find_config
 from graphgps_ext.errors import ConfigError, UserError
 from graphgps_ext.search.study import Search
@@ -51,7 +52,7 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     parser.add_argument('--cfg', required=True)
     parser.add_argument('--space', required=True)
     parser.add_argument('--trials', type=int, default=20)
-    parser.add_argument('--study', type=Path)
+    parser.add_argument('--study', type=user_path)
     parser.add_argument('--estimator')
     parser.add_argument('--repeat', type=int, default=1)
     parser.add_argument('--jobs', type=int, default=1)

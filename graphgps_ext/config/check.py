@@ -10,8 +10,15 @@ from yacs.config import CfgNode
 
 from graphgps_ext.capabilities import capabilities
 from graphgps_ext.config import KEYS
-from graphgps_ext.config.graphgym import LIMITS, LIMITS_OF_PLAIN_NETWORKS, REGISTRIES
-from graphgps_ext.config.tree import get
+from graphgps_ext.config.graphgym import (
+    LIMITS,
+    LIMITS_OF_PLAIN_NETWORKS,
+    OF_OTHER_TASKS,
+    REGISTRIES,
+    REGISTRIES_OF_STOCK_NETWORK,
+)
+from graphgps_ext.config.key import Limits, shown
+from graphgps_ext.config.tree import flatten, get
 from graphgps_ext.errors import ConfigError
 from graphgps_ext.layer.local import OF_SAMPLED_EDGES
 from graphgps_ext.layer.norm import NORMS
@@ -23,7 +30,7 @@ def check_config(cfg: CfgNode) -> None:
     Raises:
         ConfigError: naming every key whose value cannot be used, what it needs and what it got.
     """
-    problems = [*_limits(cfg), *_registered(cfg), *_model(cfg), *_plain_network(cfg)]
+    problems = [*_limits(cfg), *_registered(cfg), *_split(cfg), *_model(cfg), *_plain_network(cfg)]
     if cfg.train.mode == 'spexphormer_estimator':
         problems += _stage_1(cfg)
     if cfg.train.mode == 'spexphormer':
@@ -34,24 +41,48 @@ def check_config(cfg: CfgNode) -> None:
 
 
 def _limits(cfg: CfgNode) -> Iterator[str]:
-    limits = LIMITS | KEYS
-    if capabilities(cfg.model.type).plain:
-        limits |= LIMITS_OF_PLAIN_NETWORKS
-    for key, limit in limits.items():
-        if limit.mode in ('', cfg.train.mode) and (problem := limit.problem(key, get(cfg, key))):
+    plain = LIMITS_OF_PLAIN_NETWORKS if capabilities(cfg.model.type).plain else {}
+    for key, value in flatten(cfg):
+        limits = plain.get(key) or limits_of(key)
+        if problem := limits.problem(key, value):
             yield problem
 
 
+def limits_of(key: str) -> Limits:
+    """Those of a key of this package, of GraphGym or of another plugin."""
+    return KEYS.get(key) or LIMITS.get(key) or Limits()
+
+
 def _registered(cfg: CfgNode) -> Iterator[str]:
-    for key, registry in REGISTRIES.items():
+    stock = REGISTRIES_OF_STOCK_NETWORK if cfg.model.type == 'gnn' else {}
+    for key, registry in {**REGISTRIES, **stock}.items():
         group, name = key.split('.')
         unread = name.endswith('_encoder_name') and not cfg[group][name.removesuffix('_name')]
         value = get(cfg, key)
-        names = [name for name in getattr(register, registry) if name is not None]
+        others = OF_OTHER_TASKS.get(key, ())
+        names = [name for name in getattr(register, registry) if name is not None and name not in others]
         if unread or value in names or (key == 'gnn.head' and value == 'default'):
             continue
-        near = difflib.get_close_matches(str(value), names, n=1, cutoff=0.0)
-        yield f'{key} {value!r} is not registered; the nearest is {near[0]}'
+        if value in others:
+            yield f'{key} needs one of {", ".join(names)}, got {value}, which is for other tasks or data'
+        else:
+            near = difflib.get_close_matches(str(value)[:100], names, n=1, cutoff=0.0)
+            yield f'{key} {shown(value)} is not registered; the nearest is {near[0]}'
+    losses = ('cross_entropy', *register.loss_dict)
+    if cfg.model.loss_fun not in losses:
+        yield f'model.loss_fun needs one of {", ".join(losses)}, got {shown(cfg.model.loss_fun)}'
+
+
+def _split(cfg: CfgNode) -> Iterator[str]:
+    ratios, mode = cfg.dataset.split, cfg.dataset.split_mode
+    if limits_of('dataset.split').problem('dataset.split', ratios):  # it is named already
+        return
+    if mode == 'random' and (len(ratios) != 3 or min(ratios) <= 0 or abs(sum(ratios) - 1) > 1e-6):
+        yield (
+            f'dataset.split needs three positive ratios (train, val, test) that sum to 1, got {list(ratios)}'
+        )
+    if mode == 'class-balanced' and not (ratios and 0 < ratios[0] < 1):
+        yield f'dataset.split needs a training ratio between 0 and 1, got {list(ratios)}'
 
 
 def _model(cfg: CfgNode) -> Iterator[str]:
@@ -137,15 +168,11 @@ def _stage_2(cfg: CfgNode) -> Iterator[str]:
         yield (
             f'spex.layer_degrees needs {cfg.gt.layers} entries, one per layer (gt.layers), got {len(degrees)}'
         )
-    if any(type(layer) is not int or layer < 0 for layer in cfg.spex.score_layers):
-        yield f'spex.score_layers needs whole numbers from 0 up, got {list(cfg.spex.score_layers)}'
     if len(cfg.spex.score_layers) > cfg.gt.layers:
         yield (
             f'spex.score_layers needs at most {cfg.gt.layers} entries, one per layer (gt.layers), '
             f'got {len(cfg.spex.score_layers)}'
         )
-    if any(type(k) is not int or k < 1 for k in degrees):
-        yield f'spex.layer_degrees needs whole numbers from 1 up, got {list(degrees)}'
     if not cfg.spex.estimator and cfg.spex.strategy != 'uniform':
         yield 'spex.estimator needs the result folder of stage 1, got nothing'
     if cfg.spex.resample == 'batch' and cfg.spex.resample_every != 1:
@@ -164,9 +191,8 @@ def _loop(cfg: CfgNode) -> Iterator[str]:
             f'train.eval_period needs to be at most optim.max_epoch, or no epoch is evaluated: got '
             f'{cfg.train.eval_period} and {cfg.optim.max_epoch}'
         )
-    splits = cfg.run_multiple_splits
-    if any(type(split) is not int or split < 0 for split in splits) or len({*splits}) < len(splits):
-        yield f'run_multiple_splits needs different whole numbers from 0 up, got {list(splits)}'
+    if cfg.train.run_id == 'agg':
+        yield 'train.run_id needs to be another name than agg, the folder of the aggregate'
     if isinstance(cfg.devices, int) and cfg.devices > 1 and samplers != {'spex_neighbor'}:
         yield (
             f'devices needs to be 1 for a full batch or random parts, got {cfg.devices}: several devices '

@@ -11,15 +11,31 @@ KEYS = {
         '(round(ratio·N/C) random training nodes of each class, the rest halved).',
         choices=SPLIT_MODES,
     ),
-    'dataset.split_index': Key(0, "Which of the data set's own splits (split_mode: standard).", low=0),
+    'dataset.split_index': Key(
+        0, "Which of the data set's own splits (split_mode: standard).", low=0, most=10**6
+    ),
     'dataset.split_seed': Key(0, 'Seed of a random or class-balanced split; independent of the run seed.'),
     'dataset.planetoid_split': Key(
-        'public', 'Which own splits of Planetoid: public, or the ten of geom-gcn.'
+        'public',
+        'Which own splits of Planetoid: public, or the ten of geom-gcn.',
+        choices=('public', 'geom-gcn'),
+        when={'dataset.format': ('PyG-Planetoid',)},
     ),
-    'dataset.path': Key('', "A user's own graph (format: file): path of one .npz or .pt file."),
+    'dataset.path': Key(
+        '',
+        "A user's own graph (format: file): path of one .npz or .pt file.",
+        path=True,
+        when={'dataset.format': ('file',)},
+    ),
     'dataset.hash_again': Key(False, 'Hash the files of the data set again, whatever is remembered of them.'),
-    'dataset.grid_side': Key(100, 'Side of the embedded Minesweeper grid (format: grid).', low=2),
-    'dataset.grid_seed': Key(0, 'Seed of the embedded Minesweeper grid.'),
+    'dataset.grid_side': Key(
+        100,
+        'Side of the embedded Minesweeper grid (format: grid).',
+        low=2,
+        most=5000,
+        when={'dataset.format': ('grid',)},
+    ),
+    'dataset.grid_seed': Key(0, 'Seed of the embedded Minesweeper grid.', when={'dataset.format': ('grid',)}),
     'dataset.normalize_features': Key(
         'none',
         "Normalisation of the node features, which sees no label: none, row (each row's features sum to one, "
@@ -32,6 +48,11 @@ KEYS = {
         'dim_in.',
     ),
     'run_multiple_splits': Key(
-        [], 'Several splits in one call: split indices (standard) or split seeds (random, class-balanced).'
+        [],
+        'Several splits in one call: split indices (standard) or split seeds (random, class-balanced).',
+        item=int,
+        different=True,
+        low=0,
+        most=2**63 - 1,
     ),
 }

@@ -5,11 +5,11 @@ from graphgps_ext.layer.local import LOCAL_GNN_TYPES
 from graphgps_ext.ops.attention import IMPLEMENTATIONS
 
 KEYS = {
-    'gt.layers': Key(4, 'Number of transformer layers L.', low=1),
+    'gt.layers': Key(4, 'Number of transformer layers L.', low=1, most=1000),
     'gt.n_heads': Key(
-        4, 'Number of attention heads H; has to divide gt.dim_hidden. An estimator has one.', low=1
+        4, 'Number of attention heads H; has to divide gt.dim_hidden. An estimator has one.', low=1, most=1024
     ),
-    'gt.dim_hidden': Key(32, 'Hidden width d = H·C; has to equal gnn.dim_inner.', low=1),
+    'gt.dim_hidden': Key(32, 'Hidden width d = H·C; has to equal gnn.dim_inner.', low=1, most=2**14),
     'gt.dropout': Key(
         0.0, 'Dropout after the attention and in the feed-forward block.', low=0, high=1, high_open=True
     ),
@@ -79,5 +79,6 @@ KEYS = {
         'Epochs in which pyg_polynormer trains its local attention alone; then the global one joins the best '
         'of them.',
         low=0,
+        most=10**6,
     ),
 }

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import difflib
+import os
 from pathlib import Path
 
+from graphgps_ext.config.paths import user_path
 from graphgps_ext.errors import MissingFileError
 
 _PACKAGE = Path(__file__).resolve().parent.parent
@@ -37,7 +39,7 @@ def find_config(name: str | Path, option: str = '--cfg') -> Path:
     Raises:
         MissingFileError: if there is neither; with the nearest names.
     """
-    for path in (Path(name), shipped(name)):
-        if path.is_file():
+    for path in (user_path(name), shipped(name)):
+        if os.path.isfile(path):  # which has an answer for every name
             return path
     raise MissingFileError(f'there is no config file {name} ({option}){like(name)}')

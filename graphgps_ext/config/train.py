@@ -12,13 +12,19 @@ KEYS = {
         False, 'Start anew where results of another config lie; without it they are refused. Deletes them.'
     ),
     'train.run_id': Key(
-        '', "Name of the run's folder; empty: its seed, or its split with run_multiple_splits."
+        '',
+        "Name of the run's folder; empty: its seed, or its split with run_multiple_splits.",
+        folder=True,
     ),
     'train.precision': Key(
         '32-true', "Lightning's precision.", choices=('32-true', 'bf16-mixed', '16-mixed', '64-true')
     ),
-    'optim.num_warmup_epochs': Key(5, 'Warm-up epochs of the scheduler cosine_with_warmup.', low=0),
+    'optim.num_warmup_epochs': Key(
+        5, 'Warm-up epochs of the scheduler cosine_with_warmup.', low=0, most=10**6
+    ),
     'optim.clip_grad_norm': Key(True, 'Clip the norm of the gradient.'),
-    'optim.clip_grad_norm_value': Key(1.0, 'Largest norm of the gradient.'),
-    'optim.batch_accumulation': Key(1, 'Batches whose gradients are added up before a step.', low=1),
+    'optim.clip_grad_norm_value': Key(1.0, 'Largest norm of the gradient.', low=0, low_open=True),
+    'optim.batch_accumulation': Key(
+        1, 'Batches whose gradients are added up before a step.', low=1, most=10**6
+    ),
 }

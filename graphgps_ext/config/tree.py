@@ -31,9 +31,7 @@ class _Loader(yaml.SafeLoader):
     def __init__(self, text: str) -> None:
         super().__init__(text)
         self.depth = 0
-        self.sizes: dict[
-            yaml.Node, int
-        ] = {}  # of each node, aliases written out; absent while it is being read
+        self.sizes: dict[yaml.Node, int] = {}  # aliases written out; absent while a node is read
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node:
         line = self.peek_event().start_mark.line + 1
@@ -55,7 +53,7 @@ class _Loader(yaml.SafeLoader):
         group = super().compose_mapping_node(anchor)
         lines: dict[str, int] = {}
         for number, (key, value) in enumerate(group.value):
-            line = key.start_mark.line + 1
+            line, name = key.start_mark.line + 1, key.value
             if not isinstance(key, yaml.ScalarNode):
                 raise yaml.YAMLError(f'a key in line {line} is no text')
             if key.value in lines:
@@ -64,7 +62,7 @@ class _Loader(yaml.SafeLoader):
                 )
             lines[key.value] = line
             if key.tag not in (TEXT, MERGE):  # `on`, which YAML takes for True, and `yes` would be one key
-                text = yaml.ScalarNode(TEXT, key.value, key.start_mark, key.end_mark)
+                text = yaml.ScalarNode(TEXT, name, key.start_mark, key.end_mark)
                 group.value[number] = (text, value)
         return group
 

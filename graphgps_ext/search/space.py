@@ -11,6 +11,7 @@ from typing import Any
 
 import optuna
 
+from graphgps_ext.config.key import Limits, shown
 from graphgps_ext.config.tree import read_yaml
 from graphgps_ext.errors import ConfigError
 
@@ -117,6 +118,8 @@ def read_space(path: Path, known: Collection[str]) -> Space:
 
 def _dimension(name: str, content: Any, known: Collection[str]) -> Dimension:
     keys = tuple(key.strip() for key in name.split(','))
+    if len({*keys}) < len(keys):
+        raise ConfigError('needs different keys, got one twice')
     bundles = isinstance(content, list) and all(isinstance(choice, dict) for choice in content)
     if bundles:
         keys = tuple(dict.fromkeys(key for choice in content for key in choice))
@@ -124,17 +127,26 @@ def _dimension(name: str, content: Any, known: Collection[str]) -> Dimension:
         raise ConfigError(f'{", ".join(unknown)} is not a config key')
     if isinstance(content, list) and content:
         settings = content if bundles else [dict.fromkeys(keys, value) for value in content]
+        for key, value in (pair for choice in settings for pair in choice.items()):
+            if type(value) not in (str, bool, int, float, list):
+                raise ConfigError(f'{key} needs numbers, texts or lists as choices, got {shown(value)}')
+            if problem := Limits().problem(key, value):
+                raise ConfigError(problem)
         choices = dict(zip(map(json.dumps, content), settings, strict=True))
         if len(choices) < len(content):
-            raise ConfigError(f'needs different choices, got {content}')
+            raise ConfigError(f'needs different choices, got {shown(content)}')
         return Dimension(name, keys, choices)
     if not isinstance(content, dict) or not {'low', 'high'} <= {*content} <= {'low', 'high', 'log'}:
-        raise ConfigError(f'needs [choices] or {{low: , high: , log: }}, got {content!r}')
+        raise ConfigError(f'needs [choices] or {{low: , high: , log: }}, got {shown(content)}')
     low, high, log = content['low'], content['high'], content.get('log', False)
+    if type(log) is not bool:
+        raise ConfigError(f'needs True or False as log, got {shown(log)}')
     if any(type(end) not in (int, float) for end in (low, high)):
         raise ConfigError(
-            f'needs numbers as low and high, got {low!r} and {high!r} (YAML wants 1.0e-3, not 1e-3)'
+            f'needs numbers as low and high, got {shown(low)} and {shown(high)} (YAML wants 1.0e-3, not 1e-3)'
         )
+    if problem := Limits().problem('low', low) or Limits().problem('high', high):
+        raise ConfigError(problem)
     if not low < high or (log and low <= 0):
         raise ConfigError(f'needs low below high{", both above 0" if log else ""}, got {low} and {high}')
-    return Dimension(name, keys, low=low, high=high, log=bool(log))
+    return Dimension(name, keys, low=low, high=high, log=log)

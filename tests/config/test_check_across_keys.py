@@ -233,7 +233,7 @@ def test_problem_across_keys_is_named(graphgym_cfg: CfgNode, mode: str, changes:
         ('spexphormer_estimator', {'spex.temperature_hold': 50}),
         ('spexphormer_estimator', {'spex.select_after_hold': True, 'spex.temperature_hold': 49}),
         ('spexphormer_estimator', {'gt.batch_norm': False, 'gt.graph_norm': True}),
-        ('full_graph', {'spex.temperature_min': 0.0, 'spex.layer_degrees': [1]}),
+        ('full_graph', {'spex.temperature_min': 0.5, 'spex.layer_degrees': [1]}),
         ('full_graph', {'gnn.dim_inner': 256, 'model.type': 'gnn'}),
     ],
 )

@@ -14,7 +14,8 @@ CHOICES = [
     'train.mode', 'train.precision', 'train.sampler', 'val.sampler', 'prep.exp_algorithm', 'spex.strategy',
     'spex.resample', 'spex.fill', 'dataset.split_mode', 'dataset.task', 'dataset.task_type',
     'dataset.normalize_features', 'gt.local_gnn_type', 'gt.local_edges', 'gt.jumping_knowledge',
-    'gt.attention_impl', 'gt.attn_type',
+    'gt.attention_impl', 'gt.attn_type', 'accelerator', 'print', 'metric_best', 'model.size_average',
+    'dataset.planetoid_split',
 ]  # fmt: skip
 
 
@@ -27,8 +28,9 @@ def test_configs_of_all_modes_pass(graphgym_cfg: CfgNode, mode: str) -> None:
 def test_value_that_is_no_choice_is_refused(graphgym_cfg: CfgNode, key: str) -> None:
     cfg = choose(graphgym_cfg, 'full_graph')
     set_keys(cfg, {key: 'nonsense'})
-    choices = (LIMITS | KEYS)[key].choices
-    assert problems_of(cfg)[0] == f"{key} needs one of {', '.join(choices)}, got 'nonsense'"
+    limits = (LIMITS | KEYS)[key]
+    hint = f' ({limits.hint})' if limits.hint else ''
+    assert problems_of(cfg)[0] == f"{key} needs one of {', '.join(limits.choices)}, got 'nonsense'{hint}"
 
 
 def test_keys_of_choices_are_all_tried_above() -> None:
