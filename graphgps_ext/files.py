@@ -38,8 +38,8 @@ def naming(path: Path) -> Iterator[None]:
         refused = error if isinstance(error, OSError) else error.__context__
         if not isinstance(refused, OSError) or refused.errno is None:
             raise
-        named = refused.filename2 or refused.filename
-        if named is None or Path(named).name == _temporary(path).name:
+        named = {Path(name).name for name in (refused.filename, refused.filename2) if name is not None}
+        if not named or _temporary(path).name in named:
             refused = type(refused)(refused.errno, refused.strerror, str(path))
         raise refused from None
 

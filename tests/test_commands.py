@@ -2,21 +2,31 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import functools
+import io
+import logging
 import os
+import resource
 import runpy
 import sys
+import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import runs
+import torch
+from torch_geometric.data import Data
+from yacs.config import CfgNode
 
 from graphgps_ext.benchmark import workers
-from graphgps_ext.commands import COMMANDS, main
+from graphgps_ext.commands import COMMANDS, guarded, main
 from graphgps_ext.config.shipped import find_config
-from graphgps_ext.errors import MissingFileError
+from graphgps_ext.errors import MissingFileError, ShortOfMemoryError
+from graphgps_ext.train.shortage import shortage_explained
 
 
 def raises(error: Exception) -> Callable[..., None]:
@@ -37,15 +47,111 @@ def test_bug_is_shown_with_its_trace_wherever_it_was_raised(
         runs.run('estimator', tmp_path)
 
 
-@pytest.mark.parametrize('number', [errno.ENOSPC, errno.EACCES, errno.EROFS])
-def test_what_the_system_refuses_is_a_message(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int
+@pytest.mark.parametrize(
+    ('error', 'key'),
+    [
+        (MemoryError('Unable to allocate 3.64 TiB for an array'), 'a smaller gt.dim_hidden or gt.layers'),
+        (torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.'), 'accelerator cpu'),
+        (
+            RuntimeError("DefaultCPUAllocator: can't allocate memory: you tried to allocate 8 bytes."),
+            'bf16-mixed',
+        ),
+        (RuntimeError('DataLoader worker (pid 7) is killed by signal: Killed.'), 'a smaller prep.exp_deg'),
+    ],
+)
+def test_lack_of_memory_names_sizes_and_keys(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, key: str
 ) -> None:
-    error = OSError(number, os.strerror(number), 'some/file')
     monkeypatch.setattr('graphgps_ext.train.runs.load_graph', raises(error))
     told = runs.refusal('estimator', tmp_path)
-    assert told == f"error: [Errno {number}] {os.strerror(number)}: 'some/file'"
-    assert runs.files_in(tmp_path) == []
+    assert told.startswith(f'error: not enough memory: {error}\nIt was asked for by ')
+    assert 'gt.dim_hidden 32, gt.layers 2, prep.exp_deg 2, gt.n_heads ' in told
+    assert key in told.splitlines()[-1]
+
+
+def test_lack_of_memory_with_the_graph_at_hand(graphgym_cfg: CfgNode) -> None:
+    graphgym_cfg.train.mode, graphgym_cfg.train.precision = 'spexphormer', 'bf16-mixed'
+    data = Data(x=torch.zeros(1200, 3))
+    data.layers = [SimpleNamespace(num_edges=34_000)]
+    with pytest.raises(ShortOfMemoryError) as told, shortage_explained(data):
+        raise torch.OutOfMemoryError('CUDA out of memory. Tried to allocate 2.00 GiB.')
+    assert '1,200 nodes, 34,000 attention edges, ' in str(told.value)
+    shrink = str(told.value).splitlines()[-1]
+    assert 'spex_neighbor, which take train.batch_size nodes' in shrink and 'bf16' not in shrink
+    bug = RuntimeError('mat1 and mat2 shapes cannot be multiplied')
+    with pytest.raises(RuntimeError) as found, shortage_explained(data):
+        raise bug
+    assert found.value is bug
+
+
+def test_memory_that_is_not_there_is_a_message(tmp_path: Path) -> None:
+    code, output = runs.run_elsewhere('estimator', tmp_path, {'dataset.grid_side': 2000}, limit_memory)
+    assert code == 1 and 'Traceback' not in output, output
+    assert 'error: not enough memory: ' in output and 'Less is needed with ' in output
+
+
+def limit_memory() -> None:
+    """Some 100 MB more than there is now."""
+    used = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
+    resource.setrlimit(resource.RLIMIT_AS, (used + 10**8, resource.RLIM_INFINITY))
+
+
+def of_no_reader() -> int | None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    os.dup2(writer, sys.stdout.fileno())
+    return guarded(lambda: print('a' * 100_000, flush=True))
+
+
+def test_end_of_the_reader_of_the_output_is_no_error(tmp_path: Path) -> None:
+    worker = workers.start(of_no_reader, log=tmp_path / 'log')
+    assert workers.wait([worker], seconds=120) and worker.code == 141
+    assert (tmp_path / 'log').read_text().count('\n') == 1  # that of the command
+
+
+def test_signs_that_the_terminal_does_not_know_are_replaced(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    terminal = io.TextIOWrapper(io.BytesIO(), encoding='ascii')
+    log = logging.FileHandler(tmp_path / 'log', encoding='ascii')
+    monkeypatch.setattr(sys, 'stdout', terminal)
+
+    def work() -> None:
+        print('0.5 ± 0.1', flush=True)
+        log.handle(logging.LogRecord('', logging.INFO, '', 0, 'τ 0.5', None, None))
+
+    guarded(work)
+    log.close()
+    assert terminal.buffer.getvalue() == b'0.5 ? 0.1\n'
+    assert (tmp_path / 'log').read_text() == '? 0.5\n'
+
+
+def test_log_that_cannot_be_written_ends_the_command() -> None:
+    log = logging.FileHandler('/dev/full')
+
+    def work() -> None:
+        log.handle(logging.LogRecord('', logging.INFO, '', 0, 'a', None, None))
+
+    with pytest.raises(SystemExit, match='error: /dev/full cannot be used: the disk is full'):
+        guarded(work)
+    with contextlib.suppress(OSError):  # what is left in its buffer
+        log.close()
+
+
+def test_error_of_a_thread_is_told_once(capsys: pytest.CaptureFixture[str]) -> None:
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'events')
+
+    def work() -> None:
+        for error in (full, RuntimeError('a bug')):
+            thread = threading.Thread(target=raises(error))
+            thread.start()
+            thread.join()
+        raise full
+
+    with pytest.raises(SystemExit, match='the disk is full'):
+        guarded(work)
+    told = capsys.readouterr().err
+    assert 'No space' not in told and told.count('Traceback') == 1 and 'RuntimeError: a bug' in told
 
 
 def interrupted(*args: object, **kwargs: object) -> None:

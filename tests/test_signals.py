@@ -86,7 +86,8 @@ def test_workers_of_the_loader_end_with_the_run(tmp_path: Path) -> None:
     changes |= {'train.sampler': 'spex_neighbor', 'val.sampler': 'spex_neighbor', 'train.batch_size': 64}
     mark = tmp_path / 'mark'
     code, output = runs.run_elsewhere('spexphormer', tmp_path, changes, functools.partial(of_group, mark))
-    assert code == 143 and 'Traceback' not in output and output.endswith(WORDS[signal.SIGTERM] + '\n')
+    assert code == 143 and 'Traceback' not in output, output
+    assert output.endswith(WORDS[signal.SIGTERM] + '\n')
     for pid in map(int, mark.read_text().split()):
         wait_for_end(pid)
 

@@ -145,6 +145,7 @@ def _work(
     if parent is None or not parent.is_alive():
         return  # it was interrupted while the server was still importing
     os.setsid()  # a group of its own: `stop` reaches its workers too, and a terminal's Ctrl-C none of them
+    multiprocessing.set_start_method('fork', force=True)  # as of any other process, for loaders
     for number in ASKING:
         signal.signal(number, signal.SIG_DFL)  # the server ignores Ctrl-C, and what it was started with
     threading.Thread(target=_end_after, args=(parent,), daemon=True).start()
