@@ -94,6 +94,8 @@ def judged(place: Place, fault: Fault, *, follow: bool) -> Outcome:
         if advised.stage_1 and (first := ran('estimator', *fault.keys, *over)).code != 0:
             return Outcome(ADVICE, f'{told}\n--- then stage 1 said ---\n{first.said}')
         again = ran(left[0], *fault.keys, *(() if advised.stage_1 else over))
+        if again.code != 0 and fault.expected == FRESH and afresh(place, fault).kind == ERROR:
+            return outcome  # this input cannot be used, whatever lies there
         if again.code != 0:
             return Outcome(ADVICE, f'{told}\n--- after that was done ---\n{again.said}')
         then, left = in_turn(fault, left[1:])
@@ -142,15 +144,22 @@ def _copy_file(source: Any, target: Any) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
+def afresh(place: Place, fault: Fault) -> Outcome:
+    """The commands in the folder that was set aside."""
+    os.chdir(place.folder / FRESH)
+    try:
+        return in_turn(fault, fault.commands)[0]
+    finally:
+        os.chdir(place.folder)
+
+
 def right(place: Place, fault: Fault) -> Outcome:
     """Whether what the commands have found is right."""
     if fault.expected == REFUSED:
         return Outcome(WRONG, 'was to be refused, and has a result')
     wanted = place.world / 'runs' / 'mine' / 'done'
     if fault.expected == FRESH:
-        os.chdir(place.folder / FRESH)
-        outcome, _ = in_turn(fault, fault.commands)
-        os.chdir(place.folder)
+        outcome = afresh(place, fault)
         if outcome.kind == EQUAL:
             wanted = place.folder / FRESH / 'results'
         elif outcome.kind != ERROR:  # otherwise a finished run may stand, though its input cannot be read

@@ -65,7 +65,7 @@ def _at_event(call: Callable[[], int | None], number: int, how: int, folder: Pat
 
 
 EVENTS = ('open', 'os.rename', 'os.remove', 'os.mkdir', 'os.rmdir', 'shutil.rmtree', 'os.truncate')
-MOST_EVENTS = 90  # of a stage of three epochs; what comes later finds it ended
+MOST_EVENTS = 110  # of a stage of three epochs; what comes later finds it ended
 
 
 def _killed_stage(place: Place, draw: Generator, config: str) -> tuple[str, Outcome]:

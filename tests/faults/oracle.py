@@ -151,7 +151,7 @@ def difference(right: Path, results: Path, configs: Sequence[str], *, alone: boo
     beside = [config for config, names in chosen.items() if runs_in(results, config) != names and not alone]
     parts = [
         key
-        for key in {**wanted, **found}
+        for key in wanted
         if wanted.get(key) != found.get(key) and not key.startswith(tuple(f'{c}: agg' for c in beside))
     ]
     return '; '.join(_where(key, wanted.get(key), found.get(key)) for key in parts)[:1000]
