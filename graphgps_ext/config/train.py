@@ -15,10 +15,17 @@ KEYS = {
         '', "Name of the run's folder; empty: its seed, or its split with run_multiple_splits."
     ),
     'train.precision': Key(
-        '32-true', "Lightning's precision.", choices=('32-true', 'bf16-mixed', '16-mixed', '64-true')
+        '32-true',
+        "Lightning's precision, of training, evaluation, report and attention scores alike.",
+        choices=('32-true', 'bf16-mixed', '16-mixed', '64-true'),
     ),
     'optim.num_warmup_epochs': Key(5, 'Warm-up epochs of the scheduler cosine_with_warmup.', low=0),
     'optim.clip_grad_norm': Key(True, 'Clip the norm of the gradient.'),
     'optim.clip_grad_norm_value': Key(1.0, 'Largest norm of the gradient.'),
-    'optim.batch_accumulation': Key(1, 'Batches whose gradients are added up before a step.', low=1),
+    'optim.batch_accumulation': Key(
+        1,
+        'Batches to a step, as if they were one: the loss is the mean over all their labels. The last group '
+        'of an epoch may be smaller; a full batch is a group by itself.',
+        low=1,
+    ),
 }
