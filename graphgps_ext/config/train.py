@@ -17,7 +17,9 @@ KEYS = {
         folder=True,
     ),
     'train.precision': Key(
-        '32-true', "Lightning's precision.", choices=('32-true', 'bf16-mixed', '16-mixed', '64-true')
+        '32-true',
+        "Lightning's precision, of training, evaluation, report and attention scores alike.",
+        choices=('32-true', 'bf16-mixed', '16-mixed', '64-true'),
     ),
     'optim.num_warmup_epochs': Key(
         5, 'Warm-up epochs of the scheduler cosine_with_warmup.', low=0, most=10**6
@@ -25,6 +27,10 @@ KEYS = {
     'optim.clip_grad_norm': Key(True, 'Clip the norm of the gradient.'),
     'optim.clip_grad_norm_value': Key(1.0, 'Largest norm of the gradient.', low=0, low_open=True),
     'optim.batch_accumulation': Key(
-        1, 'Batches whose gradients are added up before a step.', low=1, most=10**6
+        1,
+        'Batches to a step, as if they were one: the loss is the mean over all their labels. The last group '
+        'of an epoch may be smaller; a full batch is a group by itself.',
+        low=1,
+        most=10**6,
     ),
 }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,10 @@ import numpy as np
 import pytest
 import runs
 import torch
+from torch import Tensor
 
-from graphgps_ext.train import fit
+from graphgps_ext.network.transformer import Estimator
+from graphgps_ext.train import fit, recipes
 from graphgps_ext.train.state import Training
 
 MINI_BATCH = {'train.sampler': 'spex_neighbor', 'val.sampler': 'spex_neighbor', 'train.batch_size': 50}
@@ -25,6 +28,8 @@ STAGES: dict[str, tuple[str, dict[str, Any]]] = {
     'sampled edge features': ('spexphormer', {**EDGE_FEATURES, 'spex.strategy': 'uniform'}),
     'random parts': ('GCN', {'train.sampler': 'random_node', 'train.batch_size': 100}),
 }
+MODELS = sorted(path.name for path in (runs.REPOSITORY / 'configs').iterdir() if path.name != 'search')
+IN_BFLOAT16 = ('Exphormer', 'GATv2', 'GPS', 'LINKX', 'Polynormer', 'SGFormer', 'Spexphormer')
 WEIGHTS = {'bf16-mixed': torch.float32, '16-mixed': torch.float32, '64-true': torch.float64}
 AUTOCAST = {'bf16-mixed': torch.bfloat16, '16-mixed': torch.bfloat16, '64-true': None}  # on a CPU
 
@@ -81,6 +86,60 @@ def test_each_precision_trains_each_kind_of_run(
     assert precision == '64-true' or losses != wanted
     if stage == 'estimator':
         assert np.load(found / 'scores' / 'layer_0.npy').dtype == np.float32
+
+
+def model_config(name: str) -> Path:
+    """The config of a model on the grid, or on Minesweeper's graph for one that has none there."""
+    folder = runs.REPOSITORY / 'configs' / name
+    found = sorted(folder.glob('minesweeper-grid-*.yaml')) or sorted(folder.glob('minesweeper-*.yaml'))
+    return next(file for file in found if 'stimator' not in file.stem)
+
+
+@pytest.mark.parametrize(
+    ('name', 'precision'),
+    [(name, '64-true') for name in MODELS] + [(name, 'bf16-mixed') for name in IN_BFLOAT16],
+)
+def test_report_is_computed_as_the_chosen_epoch_was(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, precision: str
+) -> None:
+    """Each shipped model: the best epoch's own validation metric is that of its report."""
+    monkeypatch.setitem(runs.CONFIGS, name, model_config(name))
+    on_grid = {'dataset.format': 'grid', 'dataset.split_mode': 'random'}
+    if name.startswith('Spexphormer'):
+        # As many in-neighbours as any node has: nothing is left to draw.
+        on_grid |= {'spex.strategy': 'uniform', 'spex.estimator': '', 'spex.score_layers': []}
+        on_grid |= {'spex.layer_degrees': [32], 'spex.eval_draws': 1, 'prep.num_virt_node': 0}
+    changes = {**on_grid, 'optim.max_epoch': 2, 'train.precision': precision}
+    folder = runs.run(name, tmp_path, changes) / '0'
+    summary = runs.summary(folder)
+    [row] = [row for row in runs.stats(folder, 'val') if row['epoch'] == summary['best_epoch']]
+    for metric in ('accuracy', 'auc'):
+        assert summary['val'][metric] == row[metric]
+
+
+def test_attention_scores_are_those_of_the_precision_of_training(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+    scores = Estimator.attention_scores
+
+    def attention_scores(self: Estimator, batch: Any) -> Iterator[Tensor]:
+        for layer in scores(self, batch):
+            seen.add(torch.is_autocast_enabled('cpu'))
+            yield layer
+            seen.add(torch.is_autocast_enabled('cpu'))
+
+    save = recipes.scores.save
+
+    def saved(path: Path, graph: Any, layers: Iterator[Tensor], *args: Any, **kwargs: Any) -> None:
+        layers = [(layer, torch.is_autocast_enabled('cpu')) for layer in layers]
+        assert not any(enabled for _, enabled in layers)  # the writer works in its own precision
+        save(path, graph, [layer for layer, _ in layers], *args, **kwargs)
+
+    monkeypatch.setattr(Estimator, 'attention_scores', attention_scores)
+    monkeypatch.setattr(recipes.scores, 'save', saved)
+    runs.run('estimator', tmp_path, {'train.precision': 'bf16-mixed'})
+    assert seen == {True}
 
 
 def test_a_precision_that_there_is_not_is_refused(tmp_path: Path) -> None:
