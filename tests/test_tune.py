@@ -200,6 +200,17 @@ def test_settings_that_cannot_be_run_are_told_and_passed_over(
         search(2, name='hopeless', space={'gt.n_heads': [5, 7]})
 
 
+def test_training_that_diverges_prunes_its_trial(
+    search: Callable[..., optuna.Study], capsys: pytest.CaptureFixture[str]
+) -> None:
+    study = search(3, space={'optim.base_lr': [0.01, 1e30]})
+    assert {trial.params['optim.base_lr']: trial.state for trial in study.trials} == {
+        0.01: optuna.trial.TrialState.COMPLETE,
+        1e30: optuna.trial.TrialState.PRUNED,
+    }
+    assert 'is not finite. Most likely the steps are too large' in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ('kwargs', 'what'), [({'space': {'gt.n_heads': [4]}}, 'space'), ({'changes': {'seed': 3}}, 'config')]
 )
