@@ -130,7 +130,7 @@ def test_second_process_leaves_a_log_in_use_alone(tmp_path: Path) -> None:
 
 
 def stubborn(mark: Path) -> int:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     return sleep(60, mark)
 
 
