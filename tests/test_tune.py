@@ -145,6 +145,16 @@ def test_search_sees_nothing_of_a_run_but_its_validation_metric(tmp_path: Path) 
     summary = {'metric': 'auc', 'val': {'auc': 0.7, 'accuracy': 0.1}}
     (tmp_path / 'summary.json').write_text(json.dumps(summary))
     assert of_search.validation(tmp_path) == 0.7
+    for damaged in (
+        '{"metric": "auc", "val": {"auc": NaN}}',
+        '{"metric": "auc", "val": []}',
+        '{}',
+        '[]',
+        '{"me',
+    ):
+        (tmp_path / 'summary.json').write_text(damaged)
+        with pytest.raises(UserError, match=r'summary\.json is damaged'):
+            of_search.validation(tmp_path)
 
 
 def test_interrupted_search_goes_on_where_it_stopped(

@@ -55,6 +55,8 @@ def collect(places: Sequence[Path]) -> tuple[pd.DataFrame, list[str]]:
 
 def _replaced(rows: pd.DataFrame, kept: pd.DataFrame) -> list[str]:
     """A note on rows that give way to such of the same run with other results."""
+    if len(rows) == len(kept):
+        return []
     pairs = rows.drop(index=kept.index).merge(kept, on=[*KEY, *IDENTITY], suffixes=('', '_kept'))
     other = pairs[(pairs[['val', 'test']] != pairs[['val_kept', 'test_kept']].to_numpy()).any(axis=1)]
     names = ', '.join(dict.fromkeys(f'{row.dataset}/{row.model}' for row in other.itertuples()))

@@ -29,8 +29,8 @@ from graphgps_ext.errors import (
 )
 from graphgps_ext.sampling import stream_key
 from graphgps_ext.search.space import Settings, read_space
-from graphgps_ext.train.finished import read_run
-from graphgps_ext.train.results import PLACE_KEYS, flat_config, hyper_parameters
+from graphgps_ext.train.finished import finite
+from graphgps_ext.train.results import PLACE_KEYS, flat_config, hyper_parameters, read_summary
 from graphgps_ext.train.runs import choose_run, run_once
 from graphgps_ext.train.shortage import shortage_explained
 
@@ -67,9 +67,17 @@ def pruning(trial: optuna.Trial, epochs: int) -> Callable[[int, float], None]:
 
 
 def validation(run_dir: Path) -> float:
-    """The validation metric of a finished run: all that a search sees of it."""
-    run = read_run(run_dir)
-    return run.summary['val'][run.metric]
+    """The validation metric of a finished run: all that a search sees of it.
+
+    Raises:
+        UserError: if the summary is missing, damaged or has no such number.
+    """
+    summary = read_summary(run_dir)
+    values, metric = summary.get('val'), summary.get('metric')
+    value = values.get(metric) if isinstance(values, dict) and isinstance(metric, str) else None
+    if not finite(value):
+        raise DataError(f'{run_dir / "summary.json"} is damaged: it has no validation metric. Delete the run')
+    return value
 
 
 class Search:

@@ -6,7 +6,7 @@ import math
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from graphgps_ext.config.tree import flatten, read_yaml
 from graphgps_ext.errors import DataError, UserError
@@ -142,7 +142,7 @@ def _read_inputs(folder: Path) -> dict[str, str]:
     return inputs
 
 
-def finite(value: Any) -> bool:
+def finite(value: Any) -> TypeGuard[float]:
     """Whether something is a number that a table can hold."""
     if isinstance(value, bool) or not isinstance(value, int | float):
         return False
