@@ -73,7 +73,7 @@ def test_bad_scores_leave_no_report(tmp_path: Path, refusal: Analyze) -> None:
     array = np.load(path / 'layer_0.npy')
     array[0] = np.nan
     np.save(path / 'layer_0.npy', array)
-    assert 'error: layer 0 in ' in refusal(path, '--out', tmp_path / 'out')
+    assert 'layer_0.npy is damaged: ' in refusal(path, '--out', tmp_path / 'out')
     assert not (tmp_path / 'out').exists()
 
 
