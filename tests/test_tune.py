@@ -215,8 +215,8 @@ def test_training_that_diverges_prunes_its_trial(
 ) -> None:
     study = search(3, space={'optim.base_lr': [0.01, 1e30]})
     assert {trial.params['optim.base_lr']: trial.state for trial in study.trials} == {
-        0.01: optuna.trial.TrialState.COMPLETE,
-        1e30: optuna.trial.TrialState.PRUNED,
+        '0.01': optuna.trial.TrialState.COMPLETE,
+        '1e+30': optuna.trial.TrialState.PRUNED,
     }
     assert 'is not finite. Most likely the steps are too large' in capsys.readouterr().out
 
