@@ -18,7 +18,8 @@ import torch
 
 from graphgps_ext.commands.refused import explained
 from graphgps_ext.errors import MissingFileError
-from graphgps_ext.files import naming, write_array, written
+from graphgps_ext.files import naming, written
+from graphgps_ext.scores.files import write_array
 
 FULL = Path('/dev/full')
 SHORT = {'optim.max_epoch': 2}
@@ -131,7 +132,6 @@ def test_read_only_folder_is_a_message(tmp_path: Path) -> None:
     assert 'the file system is read-only. Mend that, or choose another place (out_dir)' in output
 
 
-@pytest.mark.xfail(strict=True, reason='agg/ is written again, though nothing in it changes')
 def test_finished_run_on_a_read_only_disk_is_read(tmp_path: Path) -> None:
     folder = runs.run('Exphormer', tmp_path, SHORT)
     before = runs.files_in(tmp_path)

@@ -70,7 +70,8 @@ def test_unknown_format_is_refused_with_those_there_are(tmp_path: Path) -> None:
 def test_metric_that_the_task_does_not_have_is_refused_before_training(tmp_path: Path) -> None:
     message = refused(tmp_path, 'estimator', {'metric_best': 'mae'})
     assert message == (
-        "metric_best needs one of accuracy, auc, f1, precision, recall for this task, got 'mae'"
+        'this config cannot be run:\n'
+        "  - metric_best needs one of auto, auc, accuracy, f1, precision, recall, got 'mae'"
     )
 
 
@@ -220,10 +221,15 @@ def test_scores_of_another_split_are_refused(tmp_path: Path, trained: Path, chan
 def test_scores_of_another_data_set_are_refused(tmp_path: Path, trained: Path) -> None:
     # As many nodes on the same edges with the same split; the mines are others.
     message = refused(tmp_path, changes={'spex.estimator': trained, 'dataset.grid_seed': 1})
-    assert message.splitlines()[1:] == [
+    *fingerprints, name = message.splitlines()[1:]
+    assert [line.partition(':')[0] for line in fingerprints] == [
+        '  features_fingerprint',
+        '  labels_fingerprint',
+    ]
+    assert name == (
         '  dataset: wanted grid/minesweeper, side 16, seed 1, got grid/minesweeper, side 16, seed 0 '
         '(key dataset.name)'
-    ]
+    )
     message = refused(tmp_path, changes={'spex.estimator': trained, 'dataset.grid_side': 15})
     assert '  dataset: wanted' in message and '  graph_fingerprint: wanted' in message
 

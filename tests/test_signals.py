@@ -29,7 +29,7 @@ MOMENTS = {
     'data': 'graphgps_ext.train.runs.load_graph',
     'network': 'torch.nn.Linear.forward',
     'checkpoint': 'torch.save',
-    'report': 'graphgps_ext.train.report.probabilities',
+    'report': 'graphgps_ext.train.report.predict',
 }
 
 

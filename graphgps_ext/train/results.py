@@ -48,9 +48,12 @@ _ANEW = 'train.overwrite True deletes it and trains anew'
 
 
 def write_json(path: Path, content: Any) -> None:
-    """Writes JSON whole or not at all."""
+    """Writes JSON whole or not at all, and not if it stands there already: the place may be read-only."""
+    text = json.dumps(content, indent=2) + '\n'
+    if path.is_file() and path.read_bytes() == text.encode():
+        return
     with written(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + '\n', encoding='utf-8')
+        temporary.write_text(text, encoding='utf-8')
 
 
 def read_json(path: Path) -> dict[str, Any]:

@@ -13,7 +13,8 @@ from yacs.config import CfgNode
 
 from graphgps_ext.config.load import load_config
 from graphgps_ext.search.space import read_space
-from graphgps_ext.train.recipes import layer_degrees, score_layers
+from graphgps_ext.train.handover import score_layers
+from graphgps_ext.train.recipes import layer_degrees
 from graphgps_ext.train.results import flat_config
 
 STAGE_2 = sorted(CONFIGS.glob('SpexphormerPlus/*-SpexphormerPlus.yaml'))

@@ -17,6 +17,7 @@ from graphgps_ext.benchmark.collect import collect
 from graphgps_ext.benchmark.compare import summarize
 from graphgps_ext.errors import UserError
 from graphgps_ext.train.aggregate import aggregate
+from graphgps_ext.train.results import finish as mark_finished
 
 CONFIG: dict[str, Any] = {
     'dataset': {'name': 'actor', 'split_mode': 'standard', 'split_index': 0, 'split_seed': 0},
@@ -38,6 +39,7 @@ def finished(folder: Path, test: float = 0.5, *, seed: int = 0, split: int = 0, 
     (folder / 'config.yaml').write_text(yaml.safe_dump(config))
     (folder / 'inputs.json').write_text(json.dumps(inputs))
     (folder / 'summary.json').write_text(json.dumps(summary))
+    mark_finished(folder)
     return folder
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from graphgps_ext.network.transformer import Estimator
-from graphgps_ext.train import fit, recipes
+from graphgps_ext.train import fit, handover
 from graphgps_ext.train.state import Training
 
 MINI_BATCH = {'train.sampler': 'spex_neighbor', 'val.sampler': 'spex_neighbor', 'train.batch_size': 50}
@@ -129,7 +129,7 @@ def test_attention_scores_are_those_of_the_precision_of_training(
             yield layer
             seen.add(torch.is_autocast_enabled('cpu'))
 
-    save = recipes.scores.save
+    save = handover.scores.save
 
     def saved(path: Path, graph: Any, layers: Iterator[Tensor], *args: Any, **kwargs: Any) -> None:
         layers = [(layer, torch.is_autocast_enabled('cpu')) for layer in layers]
@@ -137,7 +137,7 @@ def test_attention_scores_are_those_of_the_precision_of_training(
         save(path, graph, [layer for layer, _ in layers], *args, **kwargs)
 
     monkeypatch.setattr(Estimator, 'attention_scores', attention_scores)
-    monkeypatch.setattr(recipes.scores, 'save', saved)
+    monkeypatch.setattr(handover.scores, 'save', saved)
     runs.run('estimator', tmp_path, {'train.precision': 'bf16-mixed'})
     assert seen == {True}
 
