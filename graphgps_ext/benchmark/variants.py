@@ -32,8 +32,8 @@ def told_apart(frame: pd.DataFrame, kinds: Kinds) -> tuple[pd.DataFrame, list[st
     """
     frame, notes = frame.copy(), []
     for (dataset, model), rows in frame.groupby(MODEL, sort=False):
-        of_kinds = rows.groupby(IDENTITY, sort=False, dropna=False)
-        known = [(None if pd.isna(c) else c, None if pd.isna(i) else i, m) for c, i, m in of_kinds.groups]
+        of_kinds = [*rows.groupby(IDENTITY, sort=False, dropna=False)]
+        known = [(None if pd.isna(c) else c, None if pd.isna(i) else i, m) for (c, i, m), _ in of_kinds]
         variants: Sequence[str | None] = [None]
         if len(known) > 1:
             earlier = [None if not len(v := r['variant'].dropna()) else v.iloc[-1] for _, r in of_kinds]
