@@ -19,6 +19,7 @@ from graphgps_ext.errors import UserError
 from graphgps_ext.loader.datasets import minesweeper_grid
 from graphgps_ext.search import study as of_search
 from graphgps_ext.search.space import Space, read_space
+from graphgps_ext.train.results import finish
 
 # The command ignores these warnings, of a third party.
 pytestmark = pytest.mark.filterwarnings('ignore::FutureWarning')
@@ -144,6 +145,7 @@ def test_labels_of_test_nodes_do_not_matter(search: Callable[..., optuna.Study],
 def test_search_sees_nothing_of_a_run_but_its_validation_metric(tmp_path: Path) -> None:
     summary = {'metric': 'auc', 'val': {'auc': 0.7, 'accuracy': 0.1}}
     (tmp_path / 'summary.json').write_text(json.dumps(summary))
+    finish(tmp_path)
     assert of_search.validation(tmp_path) == 0.7
     for damaged in (
         '{"metric": "auc", "val": {"auc": NaN}}',
@@ -153,6 +155,7 @@ def test_search_sees_nothing_of_a_run_but_its_validation_metric(tmp_path: Path) 
         '{"me',
     ):
         (tmp_path / 'summary.json').write_text(damaged)
+        finish(tmp_path)
         with pytest.raises(UserError, match=r'summary\.json is damaged'):
             of_search.validation(tmp_path)
 

@@ -147,7 +147,7 @@ def _beside(path: Path, without: str) -> dict[str, Any] | None:
     """The content of a file that need not be there; `without` says what is lost if it is deleted."""
     try:
         return read_json(path) if os.path.lexists(path) else None
-    except DataError as error:
+    except (DataError, MissingFileError) as error:
         raise DataError(f'{error}. Delete it: {without}') from None
 
 

@@ -10,10 +10,21 @@ from typing import Any, TypeGuard
 
 from graphgps_ext.config.tree import flatten, read_yaml
 from graphgps_ext.errors import DataError, UserError
-from graphgps_ext.train.results import check_finished, read_json, read_summary, shared_settings, short_hash
+from graphgps_ext.train.results import (
+    CHECKSUMS,
+    CONFIG,
+    INPUTS,
+    SUMMARY,
+    check_finished,
+    has_ended,
+    read_inputs,
+    read_summary,
+    shared_settings,
+    short_hash,
+)
 from graphgps_ext.train.stats import SPLITS
 
-MARKS = ('config.yaml', 'summary.json', 'checksums.json')  # a folder with one of these is that of a run
+MARKS = (CONFIG, SUMMARY, CHECKSUMS)  # a folder with one of these is that of a run
 OF_ONE_RUN = ('split', 'scores')  # fingerprints in which runs of one mean may differ
 TEXTS = ('dataset.name', 'dataset.split_mode', 'train.sampler')
 WHOLE = ('seed', 'dataset.split_index', 'dataset.split_seed', 'train.batch_size')
@@ -28,7 +39,7 @@ class FinishedRun:
     Args:
         folder: of the run.
         config: dotted keys and their values.
-        inputs: name → fingerprint of what was read; empty for a run of a version that recorded none.
+        inputs: name → fingerprint of what was read.
         summary: metrics (finite numbers, or None where a metric does not exist) and costs.
     """
 
@@ -59,16 +70,14 @@ class FinishedRun:
         return {name: value for name, value in self.inputs.items() if name not in OF_ONE_RUN}
 
     @property
-    def inputs_hash(self) -> str | None:
-        """Twelve hexadecimal digits of the :attr:`shared_inputs`; None if none were recorded."""
-        return short_hash(self.shared_inputs) if self.inputs else None
+    def inputs_hash(self) -> str:
+        """Twelve hexadecimal digits of the :attr:`shared_inputs`."""
+        return short_hash(self.shared_inputs)
 
     @property
-    def split_hash(self) -> str | None:
-        """Twelve hexadecimal digits of the nodes of its split and all labels; None if not recorded."""
-        return (
-            short_hash({name: self.inputs.get(name) for name in ('split', 'labels')}) if self.inputs else None
-        )
+    def split_hash(self) -> str:
+        """Twelve hexadecimal digits of the nodes of its split and all labels."""
+        return short_hash({name: self.inputs.get(name) for name in ('split', 'labels')})
 
 
 def is_run(folder: Path) -> bool:
@@ -78,7 +87,7 @@ def is_run(folder: Path) -> bool:
 
 def is_unfinished(folder: Path) -> bool:
     """Whether a run has not come to its end."""
-    return not any(os.path.lexists(folder / name) for name in MARKS[1:])
+    return not has_ended(folder)
 
 
 def read_run(folder: Path) -> FinishedRun:
@@ -130,15 +139,9 @@ def _read_config(path: Path) -> dict[str, Any]:
 
 
 def _read_inputs(folder: Path) -> dict[str, str]:
-    path = folder / 'inputs.json'
-    if not os.path.lexists(path):
-        return {}
-    try:
-        inputs = read_json(path)
-    except DataError as error:
-        raise DataError(f'{error}. {_AGAIN}') from None
+    inputs = read_inputs(folder)
     if not inputs or not all(isinstance(value, str) for value in inputs.values()):
-        raise DataError(f'{path} is damaged: it needs fingerprints. {_AGAIN}')
+        raise DataError(f'{folder / INPUTS} is damaged: it needs fingerprints. {_AGAIN}')
     return inputs
 
 
@@ -164,9 +167,7 @@ def differences(there: FinishedRun, here: FinishedRun) -> str:
     if len(keys) > SHOWN:
         told.append(f'and {len(keys) - SHOWN} more keys')
     first, second = there.shared_inputs, here.shared_inputs
-    if bool(first) != bool(second):
-        told.append(f'what was read is not recorded {"here" if first else "there"}')
-    elif names := sorted(name for name in {*first, *second} if first.get(name) != second.get(name)):
+    if names := sorted(name for name in {*first, *second} if first.get(name) != second.get(name)):
         told.append(f'other {", ".join(names).replace("_", " ")}')
     return '; '.join(told)
 

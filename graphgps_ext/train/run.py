@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, Self, cast
 
 from lightning_fabric import Fabric
+from lightning_fabric.plugins.environments import LightningEnvironment
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.logger import set_printing
@@ -26,7 +27,12 @@ AfterEvaluation = Callable[[int, float], None]
 
 def launch() -> Fabric:
     """The devices of the config; with several, this same command is started for each further one."""
-    fabric = Fabric(accelerator=cfg.accelerator, devices=cfg.devices or 1, precision=cfg.train.precision)
+    devices = cfg.devices or 1
+    # One device is nobody's part, whatever a scheduler's variables say of ranks.
+    alone = LightningEnvironment() if devices == 1 else None
+    fabric = Fabric(
+        accelerator=cfg.accelerator, devices=devices, precision=cfg.train.precision, plugins=alone
+    )
     fabric.launch()
     # Until now that of a whole job, by variables of its scheduler.
     cast(Any, rank_zero_only).rank = fabric.global_rank

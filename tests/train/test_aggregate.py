@@ -127,12 +127,6 @@ def test_run_of_something_else_is_left_out_and_named(
     assert (content['test']['runs'], content['test']['accuracy']) == (2, 0.5)
 
 
-def test_run_whose_inputs_are_not_recorded_is_not_taken_for_one_on_the_same_data(tmp_path: Path) -> None:
-    here = finished(tmp_path / '0', 0.4)
-    (finished(tmp_path / '1', 0.6, seed=1) / 'inputs.json').unlink()
-    assert aggregate(here)[1] == ['left out of the mean: 1 (what was read is not recorded there)']
-
-
 def test_seed_and_split_count_once(tmp_path: Path) -> None:
     finished(tmp_path / '0', 0.4)
     here = finished(tmp_path / '1', 0.6, seed=1)
@@ -164,10 +158,7 @@ def test_damaged_run_is_left_out_and_named(tmp_path: Path, file: str, damage: st
     DAMAGES[damage](finished(tmp_path / '1', 0.6, seed=1) / file)
     content, (line,) = aggregate(here)
     assert content['test']['runs'] == 1
-    if (file, damage) == ('summary.json', 'gone'):
-        assert line == 'left out of the mean: 1 (not finished)'
-    else:
-        assert line.startswith(f'left out of the mean: 1 ({tmp_path / "1" / file} is ')
+    assert line.startswith(f'left out of the mean: 1 ({tmp_path / "1" / file} is ')
     with pytest.raises(UserError, match=file):
         aggregate(tmp_path / '1')
 
