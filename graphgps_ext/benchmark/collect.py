@@ -175,5 +175,5 @@ def _stage_1(run: FinishedRun, name: Name) -> tuple[dict[str, Any], list[str]]:
             seconds, rss, gpu = costs
             told = {'stage_1_seconds': seconds * summary['epochs'], 'stage_1_peak_rss_mb': rss}
             return {**told, 'stage_1_peak_gpu_mb': gpu}, []
-    why = 'is gone, damaged, or another one by now' if run.inputs else 'is not known: it was not recorded'
+    why = 'is gone, damaged, or another one by now'
     return {}, [f'{name}: the cost of stage 1 is left empty: the run {recorded} that was used {why}']
