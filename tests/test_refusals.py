@@ -67,8 +67,8 @@ def test_unknown_format_is_refused_with_those_there_are(tmp_path: Path) -> None:
     assert message.startswith('dataset.format needs one of PyG-Actor, ') and message.endswith("'PyG-Actr'")
 
 
-def test_metric_that_the_task_does_not_have_is_refused_before_training(tmp_path: Path) -> None:
-    message = refused(tmp_path, 'estimator', {'metric_best': 'mae'})
+def test_metric_that_no_task_has_is_refused_before_data_are_read(tmp_path: Path) -> None:
+    message = refused(tmp_path, 'estimator', {'metric_best': 'mae', 'dataset.format': 'file'})
     assert message == (
         'this config cannot be run:\n'
         "  - metric_best needs one of auto, auc, accuracy, f1, precision, recall, got 'mae'"

@@ -15,6 +15,7 @@ from torch_geometric.graphgym.imports import pl
 from graphgps_ext.config.graphgym import LARGEST_SEED
 from graphgps_ext.config.load import load_config
 from graphgps_ext.config.shipped import find_config
+from graphgps_ext.config.unread import watching
 from graphgps_ext.errors import ConfigError
 from graphgps_ext.train.aggregate import aggregate
 from graphgps_ext.train.metrics import best_metric
@@ -32,25 +33,31 @@ def parse(argv: Sequence[str] | None = None) -> argparse.Namespace:
     return parser.parse_args(argv)
 
 
+def train_all(out_dir: Path, repeat: int) -> None:
+    """The runs of `cfg`, in folders below this one."""
+    if cfg.run_multiple_splits and repeat != 1:
+        raise ConfigError('--repeat needs to be 1 with run_multiple_splits: its runs are the splits')
+    if repeat < 1:
+        raise ConfigError(f'--repeat needs to be at least 1, got {repeat}')
+    if cfg.seed + repeat - 1 > LARGEST_SEED:
+        raise ConfigError(f'the last seed, seed + --repeat - 1, needs to be at most {LARGEST_SEED}')
+    if cfg.train.run_id and (cfg.run_multiple_splits or repeat > 1):
+        raise ConfigError('train.run_id names the folder of one run: it needs --repeat 1 and no splits')
+    torch.set_num_threads(min(cfg.num_threads, os.cpu_count() or 1))
+    logging.getLogger(pl.__name__).setLevel(logging.WARNING)
+    for number in range(len(cfg.run_multiple_splits) or repeat):
+        choose_run(out_dir, number)
+        run_once()
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """All runs of the config, then their aggregate."""
     args = parse(argv)
     file = find_config(args.cfg)
-    load_config(cfg, file, args.opts)
-    if cfg.run_multiple_splits and args.repeat != 1:
-        raise ConfigError('--repeat needs to be 1 with run_multiple_splits: its runs are the splits')
-    if args.repeat < 1:
-        raise ConfigError(f'--repeat needs to be at least 1, got {args.repeat}')
-    if cfg.seed + args.repeat - 1 > LARGEST_SEED:
-        raise ConfigError(f'the last seed, seed + --repeat - 1, needs to be at most {LARGEST_SEED}')
-    if cfg.train.run_id and (cfg.run_multiple_splits or args.repeat > 1):
-        raise ConfigError('train.run_id names the folder of one run: it needs --repeat 1 and no splits')
-    torch.set_num_threads(min(cfg.num_threads, os.cpu_count() or 1))
-    logging.getLogger(pl.__name__).setLevel(logging.WARNING)
-    out_dir = Path(cfg.out_dir) / file.stem
-    for number in range(len(cfg.run_multiple_splits) or args.repeat):
-        choose_run(out_dir, number)
-        run_once()
+    asked = load_config(cfg, file, args.opts)
+    with watching(cfg, asked):
+        out_dir = Path(cfg.out_dir) / file.stem
+        train_all(out_dir, args.repeat)
     if pl.utilities.rank_zero_only.rank != 0:
         return
     best, lines = aggregate(Path(cfg.run_dir))

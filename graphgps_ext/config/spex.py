@@ -21,7 +21,14 @@ STAGE_1 = {  # the attention score estimator
         high=1,
         low_open=True,
     ),
-    'spex.temperature_min': Key(0.05, 'Smallest temperature.', low=0, high=1, low_open=True),
+    'spex.temperature_min': Key(
+        0.05,
+        'Smallest temperature.',
+        low=0,
+        high=1,
+        low_open=True,
+        when={'train.mode': ('spexphormer_estimator',)},
+    ),
     'spex.temperature_hold': Key(5, 'Epochs at temperature 1 before annealing starts.', low=0, most=10**6),
     'spex.select_after_hold': Key(False, 'Choose the best epoch only among those after the hold phase.'),
 }

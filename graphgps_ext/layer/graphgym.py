@@ -22,7 +22,8 @@ from graphgps_ext.transform.batch import take_layer
 
 def chosen_norm() -> str | None:
     """The normalisation whose key `gt.<name>_norm` is True."""
-    return next((name for name in NORMS if cfg.gt[f'{name}_norm']), None)
+    chosen = [name for name in NORMS if cfg.gt[f'{name}_norm']]  # one at most, says the check
+    return chosen[0] if chosen else None
 
 
 def build_block(channels: int, *, normalize_values: bool = False) -> SparseTransformerBlock:

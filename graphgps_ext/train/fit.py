@@ -13,6 +13,7 @@ from torch.optim import Optimizer
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 
+from graphgps_ext.config.unread import tell_unread
 from graphgps_ext.errors import ConfigError
 from graphgps_ext.sampling import stream_key
 from graphgps_ext.train.batches import Batches, is_evaluated
@@ -72,6 +73,8 @@ def fit(
                 if (epoch + 1) % cfg.train.ckpt_period == 0:
                     record.flush()
                     training.save('last.ckpt')
+                if training.fabric.is_global_zero:
+                    tell_unread(cfg, training.model)
                 if is_evaluated(epoch) and run.after_evaluation is not None:
                     run.after_evaluation(epoch, training.best)
             training.take_best()

@@ -5,13 +5,16 @@ from __future__ import annotations
 import logging
 import time
 from pathlib import Path
+from typing import Any, cast
 
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.imports import pl
 from torch_geometric.graphgym.register import train_dict
 from yacs.config import CfgNode
 
 from graphgps_ext import scores
+from graphgps_ext.config.hardware import check_hardware
 from graphgps_ext.errors import ConfigError, DataError, MissingFileError, UserError
 from graphgps_ext.loader import data_fingerprints, load_graph
 from graphgps_ext.loader.datasets import FORMATS
@@ -45,10 +48,13 @@ def run_once(after_evaluation: AfterEvaluation | None = None) -> None:
     """
     run_dir = Path(cfg.run_dir)
     logging.basicConfig(level=logging.INFO, format='%(message)s', force=True)  # not to an earlier run's log
-    fabric = launch()
+    if (cfg.devices or 1) == 1:
+        cast(Any, rank_zero_only).rank = 0  # whatever a scheduler's variables say
     if is_finished(cfg):
         logging.info(f'{run_dir} is finished')
         return
+    check_hardware(cfg)
+    fabric = launch()
     if fabric.is_global_zero:
         refuse_if_locked(run_dir)  # before the data are read; the lock itself is taken when all is accepted
     reset_peak()
