@@ -28,7 +28,6 @@ SHORT = {'optim.max_epoch': 3, 'train.ckpt_period': 1}
 MOMENTS = {
     'data': 'graphgps_ext.train.runs.load_graph',
     'network': 'torch.nn.Linear.forward',
-    'statistics': 'graphgps_ext.train.record.append_stats',
     'checkpoint': 'torch.save',
     'report': 'graphgps_ext.train.report.probabilities',
 }

@@ -21,6 +21,7 @@ from graphgps_ext.benchmark.execute import Outcome, command, execute, log_file
 from graphgps_ext.benchmark.plan import Run, finished_runs
 from graphgps_ext.benchmark.progress import Progress, clock
 from graphgps_ext.errors import UserError
+from graphgps_ext.signals import Stopped, stoppable
 
 CPU = Device('cpu')
 
@@ -169,8 +170,10 @@ def test_ctrl_c_ends_children_as_it_would_them_and_leaves_the_rest(tmp_path: Pat
     instead(out, 'A', code)
     runs = models(tmp_path, 'A', 'B')
     threading.Thread(target=_interrupt_when_there, args=(out / 'pid',), daemon=True).start()
-    outcome = carry_out(runs, out)
-    assert outcome.interrupted and not outcome.done and not outcome.failed
+    with stoppable():
+        outcome = carry_out(runs, out)
+    assert isinstance(outcome.interrupted, Stopped) and outcome.interrupted.status == 143
+    assert not outcome.done and not outcome.failed
     assert mark.exists()
     with pytest.raises(ProcessLookupError):
         os.kill(int((out / 'pid').read_text()), 0)

@@ -130,14 +130,14 @@ def test_second_process_leaves_a_log_in_use_alone(tmp_path: Path) -> None:
 
 
 def stubborn(mark: Path) -> int:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
     return sleep(60, mark)
 
 
 def test_process_that_does_not_listen_is_stopped_by_force(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, 'GRACE_SECONDS', 0.1)
+    monkeypatch.setattr(workers, 'GRACE_SECONDS', 1.0)
     worker = workers.start(partial(stubborn, tmp_path / 'mark'), log=tmp_path / 'log')
     pid = wait_for(tmp_path / 'mark')
     workers.stop([worker])
