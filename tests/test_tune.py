@@ -337,3 +337,14 @@ def test_pairs_of_numbers_that_make_no_sense_are_refused(search: Callable[..., o
     for option in ('--trials', '--jobs', '--repeat'):
         with pytest.raises(ValueError, match=f'{option} needs to be at least 1, got 0'):
             search(1, option, '0')
+
+
+def test_study_that_sqlite_cannot_use_is_a_message(
+    search: Callable[..., optuna.Study], tmp_path: Path
+) -> None:
+    (tmp_path / 'text.db').write_text('no database ' * 1000)
+    (tmp_path / 'folder.db').mkdir()
+    for name, reason in (('text', 'file is not a database'), ('folder', 'unable to open database file')):
+        told = rf'the study .*{name}\.db cannot be read or written: {reason} \(--study\)'
+        with pytest.raises(UserError, match=told):
+            search(1, name=name)

@@ -137,7 +137,7 @@ def stubborn(mark: Path) -> int:
 def test_process_that_does_not_listen_is_stopped_by_force(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(workers, 'GRACE_SECONDS', 0.1)
+    monkeypatch.setattr(workers, 'GRACE_SECONDS', 1.0)
     worker = workers.start(partial(stubborn, tmp_path / 'mark'), log=tmp_path / 'log')
     pid = wait_for(tmp_path / 'mark')
     workers.stop([worker])
