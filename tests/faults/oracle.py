@@ -84,9 +84,15 @@ def error(ended: Ended, names: Sequence[str]) -> Outcome:
     begins = ended.said.startswith('error: ') or (ended.code == ARGPARSE and 'error: ' in ended.said)
     if ended.code not in (1, ARGPARSE) or not begins:
         return Outcome(UNCLEAR, f'status {ended.code}: {ended.said}')
-    if not any(name in ended.said for name in names):
+    if not any(_is_in(name, ended.said) for name in names):
         return Outcome(UNCLEAR, f'names none of {", ".join(names)}: {ended.said}')
     return Outcome(ERROR, ended.said)
+
+
+def _is_in(name: str, said: str) -> bool:
+    """Whether a message has a name as a word, also in the plural: `x` is not named by `expected`."""
+    before, after = (r'(?<![A-Za-z0-9])' if name[0].isalnum() else '', 's?(?![A-Za-z0-9])')
+    return bool(re.search(before + re.escape(name) + (after if name[-1].isalnum() else ''), said))
 
 
 def of_process(code: int | None, output: str, folder: Path) -> Outcome | None:
@@ -122,6 +128,7 @@ def found_in(results: Path, chosen: Mapping[str, Sequence[str]]) -> dict[str, An
     for config, names in chosen.items():
         for run in names:
             of_run = runs.result(results / config / run)
+            of_run['summary'].pop('git_revision', None)  # somebody may commit while a campaign runs
             found |= {f'{config}/{run}: {key}': value for key, value in of_run.items()}
         for split in runs.SPLITS:
             best = json.loads((results / config / 'agg' / split / 'best.json').read_text())

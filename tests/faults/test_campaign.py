@@ -12,6 +12,7 @@ import pytest
 import runs
 
 from faults import campaign, cases, oracle
+from graphgps_ext.provenance import git_revision
 
 RECORDS: list[dict[str, Any]] = [
     {'case': 'scores/swapped layers:0', 'outcome': oracle.ERROR, 'revision': 'abc', 'seconds': 1.0},
@@ -38,7 +39,7 @@ def carried_out(case: str, made: Path) -> int:
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A campaign's folder, in which cases end as :func:`carried_out` says."""
     (tmp_path / 'world').mkdir()
-    (tmp_path / 'world' / 'made').touch()
+    (tmp_path / 'world' / 'made').write_text(git_revision() or 'unknown')
     monkeypatch.setattr(cases, 'carry_out', carried_out)
     return tmp_path
 

@@ -34,7 +34,8 @@ CLEAR = Ended(1, 'error: results/graph.npz is cut: write it again')
         (Ended(None, 'Traceback (most recent call last):\n ...graph.npz'), oracle.TRACE),
         (Ended(1, 'error: graph.npz\nTraceback (most recent call last):'), oracle.TRACE),
         (Ended(1, 'graph.npz is cut'), oracle.UNCLEAR),
-        (Ended(1, 'error: something went wrong'), oracle.UNCLEAR),
+        (Ended(1, 'error: something unexpected went wrong'), oracle.UNCLEAR),
+        (Ended(1, 'error: x holds NaN'), oracle.ERROR),
         (Ended(3, 'error: graph.npz'), oracle.UNCLEAR),
     ],
 )

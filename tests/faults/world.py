@@ -20,6 +20,7 @@ from typing import Any
 from faults.inputs import OF_STAGE, STAGES, write_inputs
 from faults.processes import LIMIT_SECONDS, ended, forked, side_by_side
 from graphgps_ext.commands import main
+from graphgps_ext.provenance import git_revision
 
 RUN = '0'  # the folder of the run of each config
 # Where runs come from: their data and what else differs.
@@ -81,12 +82,13 @@ class Place:
 
 
 def build(world: Path, *, jobs: int = 2) -> None:
-    """Makes a world, unless it is there.
+    """Makes a world, unless it is there and was made by this revision of the code.
 
     Raises:
         RuntimeError: if a run does not end as it should.
     """
-    if (world / 'made').is_file():
+    made, revision = world / 'made', git_revision() or 'unknown'
+    if made.is_file() and made.read_text() == revision:
         return
     shutil.rmtree(world, ignore_errors=True)
     calls = []
@@ -104,7 +106,7 @@ def build(world: Path, *, jobs: int = 2) -> None:
     for name, _, place, _ in calls:
         shutil.copytree(place / 'results', world / 'runs' / name, symlinks=True)
     shutil.rmtree(world / 'at work')
-    (world / 'made').touch()
+    made.write_text(revision)
 
 
 def _make_runs(configs: Sequence[str], state: str) -> int:
