@@ -172,6 +172,14 @@ def test_damaged_raw_file_is_named(
         read(format, name, tmp_path)
 
 
+def test_a_test_node_far_away_takes_no_memory(real_datasets: Path, tmp_path: Path) -> None:
+    raw = copied(real_datasets, tmp_path, 'Planetoid/Cora/raw')
+    with (raw / 'ind.cora.test.index').open('a') as file:
+        file.write('1000000\n')
+    with pytest.raises(DataError, match=r'test nodes come after the 1708 others, got 1708\.\.1000000'):
+        read('PyG-Planetoid', 'cora', tmp_path)
+
+
 def test_a_pipe_in_place_of_a_raw_file_is_not_waited_for(real_datasets: Path, tmp_path: Path) -> None:
     raw = copied(real_datasets, tmp_path, 'LINKXDataset/reed98/raw')
     (raw / 'data.mat').unlink()

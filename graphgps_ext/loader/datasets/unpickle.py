@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import pickle
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable
@@ -29,6 +30,7 @@ def _torch_storage(raw: bytes) -> Any:
     return torch.load(io.BytesIO(raw), weights_only=True)
 
 
+_EMPTIEST = 10_000  # entries of a matrix for each that is not zero
 _CSR = ('scipy.sparse.csr.csr_matrix', 'scipy.sparse._csr.csr_matrix')
 _CLASSES: dict[str, type] = {
     'numpy.ndarray': np.ndarray,
@@ -91,10 +93,13 @@ def checked_csr(data: NDArray[Any], indices: NDArray[Any], indptr: NDArray[Any],
     """A scipy.sparse.csr_matrix.
 
     Raises:
-        ValueError: if an index is out of range: scipy's own methods would write there.
+        ValueError: if an index is out of range, where scipy would write, or the matrix is emptier than any
+            graph's and may take far more memory than the file.
     """
     from scipy.sparse import csr_matrix  # slow to import
 
+    if math.prod(int(size) for size in shape) > _EMPTIEST * max(len(data), 1):
+        raise ValueError(f'a matrix {list(shape)} needs more than {len(data)} entries')
     matrix = csr_matrix((data, indices, indptr), tuple(int(size) for size in shape))
     matrix.check_format(full_check=True)
     return matrix
