@@ -38,6 +38,7 @@ SLOW = (
     'benchmark/test_benchmark_command.py',
     'benchmark/test_figures.py',
     'benchmark/test_workers.py',
+    'config/test_unread.py',
     'configs/test_models.py',
     'faults/test_campaign.py',
     'faults/test_oracle.py',
