@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from graphgps_ext.errors import DataError
-from graphgps_ext.files import written
+from graphgps_ext.files import naming, written
 
 SPLITS = ('train', 'val', 'test')
 
@@ -50,7 +50,7 @@ class Stats:
         line = f'{json.dumps(record)}\n'.encode()
         path = stats_file(self.run_dir, split)
         path.parent.mkdir(parents=True, exist_ok=True)
-        with path.open('ab') as file:
+        with naming(path), path.open('ab') as file:
             file.write(line)
         self.lines[split] += 1
         self.hashes[split].update(line)
