@@ -18,10 +18,11 @@ from numpy.random import Generator
 
 from faults.damage import pick
 from faults.oracle import EQUAL, HANG, LEFT, TRACE, UNCLEAR, WRONG, Outcome, difference
-from faults.processes import all_gone, ended, forked, processes_in
+from faults.processes import LIMIT_SECONDS, all_gone, ended, forked, processes_in
 from faults.world import STAGES, Place, train
 from graphgps_ext.commands import main
 
+COMMAND_SECONDS = 2 * LIMIT_SECONDS  # for a command that starts a server, which imports everything anew
 GRACE_SECONDS = 10.0  # for the processes of a killed command to end
 SPACE = {'gt.dropout': [0.0, 0.5], 'optim.base_lr': [0.01, 0.03]}
 TRIALS = 4
@@ -93,7 +94,7 @@ def _stopped_after(call: Callable[[], int | None], seconds: float, how: int, *, 
     pid = forked(call)
     time.sleep(seconds)
     (os.killpg if group else os.kill)(pid, how)  # it stays, if only as a zombie, until it is waited for
-    return ended(pid)
+    return ended(pid, COMMAND_SECONDS)
 
 
 def _to_the_end(place: Place, call: Callable[[], int | None], config: str) -> Outcome:
@@ -141,7 +142,7 @@ def _killed_command(
         return told, Outcome(HANG, 'it did not end')
     if (gone := _nothing_runs(place)).kind != EQUAL:
         return told, gone
-    code = ended(forked(partial(main, list(words))))
+    code = ended(forked(partial(main, list(words))), COMMAND_SECONDS)
     if code != 0:
         return told, Outcome(HANG if code is None else TRACE, f'the same command ended with {code}')
     return told, _nothing_runs(place)
