@@ -34,7 +34,7 @@ LIMITS = {
     'gnn.dropout': Limits(low=0, high=1, high_open=True),
     'bn.eps': Limits(low=0, low_open=True),
     'bn.mom': Limits(low=0, high=1),
-    'optim.base_lr': Limits(low=0, low_open=True),
+    'optim.base_lr': Limits(low=0, low_open=True, high=1e30),
     'optim.weight_decay': Limits(low=0),
     'optim.momentum': Limits(low=0, high=1, high_open=True),
     'optim.lr_decay': Limits(low=0, low_open=True),

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import pickle
 import zipfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from graphgps_ext.errors import DataError, MissingFileError, OtherResultsError
 from graphgps_ext.files import written
+from graphgps_ext.fingerprints import fingerprint
 
 FORMAT = 3  # 1: Lightning's Trainer; 2: no identity of the run, objects of any class
 
@@ -24,13 +27,14 @@ def write_checkpoint(path: Path, content: dict[str, Any], *, run: str) -> None:
         run: what tells this run from others.
     """
     with written(path) as temporary, temporary.open('wb') as file:  # a path would hide why a write failed
-        torch.save({'format': FORMAT, 'run': run, **content}, file)
+        content = {'format': FORMAT, 'run': run, **content}
+        torch.save({**content, 'check': fingerprint(*_parts(content))}, file)
 
 
 def read_checkpoint(path: Path, *, run: str) -> dict[str, Any]:
-    """What :func:`write_checkpoint` wrote, on the CPU.
+    """What :func:`write_checkpoint` wrote, on the CPU, with the checksum that it had then.
 
-    torch compares no checksums when it reads; the archive has one of each part, which are compared first.
+    Those of the archive, which torch does not compare, are compared first, so that no damaged pickle is read.
 
     Raises:
         MissingFileError: if there is no such file.
@@ -59,9 +63,25 @@ def read_checkpoint(path: Path, *, run: str) -> dict[str, Any]:
         raise DataError(
             f'{path} was written by another version of graphgps_ext, which this one cannot continue'
         )
-    if content.get('run') != run:
+    if content.pop('check', None) != fingerprint(*_parts(content)):
+        raise DataError(f'{path} is damaged: its content does not have its checksum')
+    if content['run'] != run:
         raise OtherResultsError(f'{path} belongs to another run: other settings, data or attention scores')
     return content
+
+
+def _parts(value: Any, name: str = '') -> Iterator[Tensor | str]:
+    """What a checkpoint holds, in texts and tensors."""
+    if isinstance(value, Tensor):
+        yield from (name, value)
+    elif isinstance(value, dict):
+        for key, part in value.items():
+            yield from _parts(part, f'{name}/{key!r}')
+    elif isinstance(value, list | tuple):
+        for number, part in enumerate(value):
+            yield from _parts(part, f'{name}/{number}')
+    else:
+        yield f'{name} {value!r}'
 
 
 def _foreign(path: Path) -> str:

@@ -181,7 +181,8 @@ def refuse_others(cfg: CfgNode, inputs: Mapping[str, str] | None = None) -> None
     if lines := differences(cfg, inputs):
         listed = '\n'.join(lines)
         raise OtherResultsError(
-            f'{cfg.run_dir} holds results of another config or of other data:\n{listed}\n'
+            f'{cfg.run_dir} holds results of another config or of other data, '
+            f'by its {CONFIG} and {INPUTS}:\n{listed}\n'
             f'Set out_dir to another folder, or train.overwrite True to delete them.'
         )
 

@@ -150,7 +150,7 @@ def another_type(place: Place, draw: Generator) -> Fault:
     scene, path = _lay(place, draw, LAID[:1])
     arrays: Arrays = graph(0)
     key, dtype = pick(draw, ['edge_index', 'x', 'y']), pick(draw, TYPES)
-    if key == 'x' and (dtype[-2] in 'iu' or dtype == '?'):
+    if key == 'x' and (dtype[:-1].lstrip('>') in ('i', 'u') or dtype == '?'):
         dtype = 'f8'
     if key == 'edge_index' and dtype == '?':
         dtype = 'u8'

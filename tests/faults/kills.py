@@ -23,7 +23,7 @@ from faults.world import STAGES, Place, train
 from graphgps_ext.commands import main
 
 COMMAND_SECONDS = 2 * LIMIT_SECONDS  # for a command that starts a server, which imports everything anew
-GRACE_SECONDS = 10.0  # for the processes of a killed command to end
+GRACE_SECONDS = 30.0  # for the processes of a killed command to end: a server ends after its imports
 SPACE = {'gt.dropout': [0.0, 0.5], 'optim.base_lr': [0.01, 0.03]}
 TRIALS = 4
 BENCHMARK = ('benchmark', 'estimator.yaml', 'spexphormer.yaml', '--out', 'compared', '--devices', 'cpu')
@@ -114,9 +114,9 @@ def _to_the_end(place: Place, call: Callable[[], int | None], config: str) -> Ou
 
 
 def _kept_files(folder: Path) -> set[str]:
-    """Names of the files of a run, less those of TensorBoard, which each start adds to."""
+    """Names of the files of a run, less TensorBoard's, which each start adds to, and a lock nobody holds."""
     names = {str(path.relative_to(folder)) for path in folder.rglob('*') if not path.is_dir()}
-    return {name for name in names if 'tfevents' not in name}
+    return {name for name in names if 'tfevents' not in name and not name.endswith('.lock')}
 
 
 def _nothing_runs(place: Place) -> Outcome:

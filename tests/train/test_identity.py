@@ -59,7 +59,10 @@ def test_finished_run_of_other_data_is_refused(tmp_path: Path, part: str) -> Non
     folder = runs.run('estimator', tmp_path / 'out', of_file(data))
     write_graph(data, **CHANGED[part])
     message = runs.refusal('estimator', tmp_path / 'out', of_file(data))
-    assert message.startswith(f'error: {folder / "0"} holds results of another config or of other data:')
+    assert message.startswith(
+        f'error: {folder / "0"} holds results of another config or of other data, '
+        'by its config.yaml and inputs.json:'
+    )
     assert f'  {part} have changed: fingerprint ' in message and '(key dataset.path' in message
     assert message.endswith('train.overwrite True to delete them.')
     runs.run('estimator', tmp_path / 'out', of_file(data, **{'train.overwrite': True}))

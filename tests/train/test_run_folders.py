@@ -55,7 +55,8 @@ def test_other_config_in_the_same_folder_is_refused_and_each_key_named(tmp_path:
     before = state(folder)
     message = runs.refusal('estimator', tmp_path, {'optim.base_lr': 0.5, 'prep.exp_seed': 3})
     assert message.splitlines() == [
-        f'error: {folder / "0"} holds results of another config or of other data:',
+        f'error: {folder / "0"} holds results of another config or of other data, '
+        'by its config.yaml and inputs.json:',
         '  optim.base_lr: 0.01 there, 0.5 now',
         '  prep.exp_seed: 0 there, 3 now',
         'Set out_dir to another folder, or train.overwrite True to delete them.',
