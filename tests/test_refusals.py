@@ -190,7 +190,7 @@ def test_missing_scores_are_refused(tmp_path: Path, named: str) -> None:
             {'prep.exp_algorithm': 'hamiltonian'},
             ['expander_algorithm: wanted hamiltonian, got permutation (key prep.exp_algorithm)'],
         ),
-        ({'prep.add_self_loops': False}, ['(key dataset.name or prep.*)']),
+        ({'prep.add_self_loops': False}, ['(key dataset.name, dataset.path or prep.*)']),
         (
             {'gt.layers': 3, 'spex.layer_degrees': [4, 3, 2]},
             ['num_layers: wanted 3, got 2 (key gt.layers, or spex.allow_fewer_layers to use the first'],
@@ -221,7 +221,7 @@ def test_scores_of_another_split_are_refused(tmp_path: Path, trained: Path, chan
 def test_scores_of_another_data_set_are_refused(tmp_path: Path, trained: Path) -> None:
     # As many nodes on the same edges with the same split; the mines are others.
     message = refused(tmp_path, changes={'spex.estimator': trained, 'dataset.grid_seed': 1})
-    *fingerprints, name = message.splitlines()[1:]
+    *fingerprints, name, _ = message.splitlines()[1:]
     assert [line.partition(':')[0] for line in fingerprints] == [
         '  features_fingerprint',
         '  labels_fingerprint',

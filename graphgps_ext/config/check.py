@@ -122,6 +122,8 @@ def _local_branch(cfg: CfgNode) -> Iterator[str]:
 def _plain_network(cfg: CfgNode) -> Iterator[str]:
     """What goes with PyG's models, which see node features and graph edges, and what does not."""
     can = capabilities(cfg.model.type)
+    if cfg.gnn.head == 'spex_seed_node' and cfg.train.mode != 'spexphormer':
+        yield f'gnn.head spex_seed_node needs train.mode spexphormer, got {cfg.train.mode}'
     if 'random_node' in (cfg.train.sampler, cfg.val.sampler):
         if not can.parts:
             yield (

@@ -28,7 +28,7 @@ KEYS = {
     'num_nodes': 'dataset.name',
     'num_edges': 'prep.exp, prep.exp_deg, prep.add_self_loops or prep.num_virt_node',
     'num_layers': 'gt.layers, or spex.allow_fewer_layers to use the first of more, or spex.score_layers',
-    'graph_fingerprint': 'dataset.name or prep.*',
+    'graph_fingerprint': 'dataset.name, dataset.path or prep.*',
     'features_fingerprint': 'dataset.path or dataset.dir',
     'labels_fingerprint': 'dataset.path or dataset.dir',
     'split_fingerprint': 'dataset.split_mode, dataset.split_seed or dataset.split_index',
@@ -147,7 +147,9 @@ def read_manifest(path: Path) -> Manifest:
     )
 
 
-def refuse_differences(manifest: Manifest, wanted: Mapping[str, object], title: str) -> None:
+def refuse_differences(
+    manifest: Manifest, wanted: Mapping[str, object], title: str, advice: str = ''
+) -> None:
     """Name every field that is not as wanted, with the key that settles it.
 
     Raises:
@@ -162,7 +164,7 @@ def refuse_differences(manifest: Manifest, wanted: Mapping[str, object], title: 
         if getattr(manifest, name) != value
     ]
     if differences:
-        raise DataError(f'{title}:{"".join(differences)}')
+        raise DataError(f'{title}:{"".join(differences)}' + (f'\n{advice}' if advice else ''))
 
 
 def refuse_faults(manifest: Manifest) -> None:

@@ -162,7 +162,7 @@ def load(
     if allow_fewer_layers and isinstance(asked, int) and asked < num_layers:
         num_layers = asked
         del wanted['num_layers']
-    refuse_differences(manifest, wanted, f'the scores in {path} were made for something else')
+    refuse_differences(manifest, wanted, f'the scores in {path} were made for something else', AGAIN)
     arrays = {name: _read(path, name, manifest, hash_again) for name in GRAPH_FILES}
     layers = [_read(path, layer_file(layer), manifest, hash_again) for layer in range(num_layers)]
     _refuse_other_graph(path, manifest)

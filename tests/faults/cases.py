@@ -90,10 +90,12 @@ def judged(place: Place, fault: Fault, *, follow: bool) -> Outcome:
     while left:  # each command may have advice of its own, once
         advised = advice(told)
         delete(advised)
-        over = ('train.overwrite', 'True') if advised.overwrite else ()
-        if advised.stage_1 and (first := ran('estimator', *fault.keys, *over)).code != 0:
+        if advised.stage_1 and (first := insisted('estimator', *fault.keys)).code != 0:
             return Outcome(ADVICE, f'{told}\n--- then stage 1 said ---\n{first.said}')
-        again = ran(left[0], *fault.keys, *(() if advised.stage_1 else over))
+        again = insisted(left[0], *fault.keys)
+        if again.code != 0 and advice(again.said).stage_1 and not advised.stage_1:
+            told = again.said
+            continue
         if again.code != 0 and fault.expected == FRESH and afresh(place, fault).kind == ERROR:
             return outcome  # this input cannot be used, whatever lies there
         if again.code != 0:
@@ -109,6 +111,14 @@ def judged(place: Place, fault: Fault, *, follow: bool) -> Outcome:
 def ran(config: str, *keys: str) -> Ended:
     """Trains a config of the current folder."""
     return watched(partial(world.train, config, *keys))
+
+
+def insisted(config: str, *keys: str) -> Ended:
+    """The same, and if results are in the way, once more with what deletes them."""
+    ended = ran(config, *keys)
+    if ended.code != 0 and advice(ended.said).overwrite:
+        ended = ran(config, *keys, 'train.overwrite', 'True')
+    return ended
 
 
 def in_turn(fault: Fault, commands: Sequence[str]) -> tuple[Outcome, list[str]]:

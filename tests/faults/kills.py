@@ -138,14 +138,21 @@ def _killed_command(
     how = pick(draw, [signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
     group, seconds = bool(draw.integers(2)), float(draw.uniform(0, longest))
     told = f'{words[0]}: {how.name} after {seconds:.1f} s, {"its group" if group else "it alone"}'
-    if _stopped_after(partial(main, list(words)), seconds, how, group=group) is None:
+    call = partial(_on_two_cores, words)
+    if _stopped_after(call, seconds, how, group=group) is None:
         return told, Outcome(HANG, 'it did not end')
     if (gone := _nothing_runs(place)).kind != EQUAL:
         return told, gone
-    code = ended(forked(partial(main, list(words))), COMMAND_SECONDS)
+    code = ended(forked(call), COMMAND_SECONDS)
     if code != 0:
         return told, Outcome(HANG if code is None else TRACE, f'the same command ended with {code}')
     return told, _nothing_runs(place)
+
+
+def _on_two_cores(words: tuple[str, ...]) -> int | None:
+    """A command whose runs have one thread each, as those that they are compared with."""
+    os.cpu_count = lambda: 2  # type: ignore[assignment]
+    return main(list(words))
 
 
 def benchmark(place: Place, draw: Generator) -> tuple[str, Outcome]:

@@ -149,7 +149,8 @@ def run_folder_is_a_file(place: Place, draw: Generator) -> Fault:
     path = pick(draw, [place.run_dir(config), place.results / config])
     damage.replaced_by(path, place.folder / 'graph.npz')
     told = f'{scene}: {path.relative_to(place.folder)} is a file'
-    return Fault(told, (str(path.relative_to(place.folder)),), commands=_commands(scene, config, draw))
+    named = (str(path.relative_to(place.folder)), f'results/{config}')
+    return Fault(told, named, commands=_commands(scene, config, draw))
 
 
 def strange_files(place: Place, draw: Generator) -> Fault:
