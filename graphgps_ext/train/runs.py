@@ -10,6 +10,7 @@ from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.imports import pl
 from torch_geometric.graphgym.register import train_dict
 
+from graphgps_ext.config.check import check_encoders
 from graphgps_ext.config.hardware import check_hardware
 from graphgps_ext.errors import ConfigError
 from graphgps_ext.loader import load_graph
@@ -41,6 +42,7 @@ def run_once(after_evaluation: AfterEvaluation | None = None) -> None:
     if is_finished(cfg):
         logging.info(f'{run_dir} is finished')
         return
+    check_encoders(cfg)
     check_hardware(cfg)
     reset_peak()
     pl.seed_everything(cfg.seed, verbose=False)
