@@ -81,6 +81,11 @@ def test_repeat_needs_a_run(tmp_path: Path, repeat: str) -> None:
     assert message == f'error: --repeat needs to be at least 1, got {repeat}'
 
 
+def test_last_seed_of_several_has_a_limit_too(tmp_path: Path) -> None:
+    message = runs.refusal('estimator', tmp_path, {'seed': 2**32 - 1}, '--repeat', '2')
+    assert message == 'error: the last seed, seed + --repeat - 1, needs to be at most 4294967295'
+
+
 def test_repeat_and_several_splits_are_refused_together(tmp_path: Path) -> None:
     message = runs.refusal('estimator', tmp_path, {'run_multiple_splits': [0, 1]}, '--repeat', '2')
     assert '--repeat needs to be 1 with run_multiple_splits' in message
