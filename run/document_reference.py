@@ -24,7 +24,8 @@ with warnings.catch_warnings():
 
     import graphgps_ext  # noqa: F401  (fills the registries)
     from graphgps_ext.config import GROUPS
-    from graphgps_ext.config.key import Group, Key
+    from graphgps_ext.config.graphgym import LIMITS
+    from graphgps_ext.config.key import Group, Key, Limits
     from graphgps_ext.loader import datasets
 
 REPOSITORY = Path(__file__).resolve().parent.parent
@@ -88,9 +89,12 @@ def key_rows(group: Group) -> list[tuple[str, str, str, str]]:
 
 def _meaning(key: Key) -> str:
     said = key.choices and all(choice in key.meaning for choice in key.choices)
-    most = '' if key.most is None else f'at most {key.most}'
-    allowed = ', '.join(filter(None, ['' if said else key.allowed, most]))
+    allowed = '' if said else _limits(key)
     return f'{key.meaning} {allowed[0].upper()}{allowed[1:]}.' if allowed else key.meaning
+
+
+def _limits(limits: Limits) -> str:
+    return ', '.join(filter(None, [limits.allowed, '' if limits.most is None else f'at most {limits.most}']))
 
 
 def docstring_table(thing: Any) -> list[str]:
@@ -138,6 +142,9 @@ def reference() -> str:
         file = f'graphgps_ext/config/{name.removeprefix("spex_ext_")}.py'
         lines += [f'**{group.title}** Defined in [{file}](../{file}).', '']
         lines += [*table(('key', 'type', 'default', 'meaning'), key_rows(group)), '']
+    lines += ["Of GraphGym's own keys these have limits:", '']
+    limits = ((f'`{name}`', _limits(key)) for name, key in LIMITS.items() if _limits(key))
+    lines += [*table(('key', 'allowed'), limits), '']
     lines += ['## Names', '', *table(('name', 'selected by', 'registry', 'what it is'), names)]
     return '\n'.join(lines)
 

@@ -81,6 +81,11 @@ def test_repeat_needs_a_run(tmp_path: Path, repeat: str) -> None:
     assert message == f'error: --repeat needs to be at least 1, got {repeat}'
 
 
+def test_last_seed_of_several_has_a_limit_too(tmp_path: Path) -> None:
+    message = runs.refusal('estimator', tmp_path, {'seed': 2**32 - 1}, '--repeat', '2')
+    assert message == 'error: the last seed, seed + --repeat - 1, needs to be at most 4294967295'
+
+
 def test_repeat_and_several_splits_are_refused_together(tmp_path: Path) -> None:
     message = runs.refusal('estimator', tmp_path, {'run_multiple_splits': [0, 1]}, '--repeat', '2')
     assert '--repeat needs to be 1 with run_multiple_splits' in message
@@ -284,3 +289,23 @@ def test_first_layers_of_a_deeper_estimator_are_used_when_asked_for(tmp_path: Pa
     one = {'gt.layers': 1, 'spex.layer_degrees': [4], 'spex.allow_fewer_layers': True}
     result = runs.run('spexphormer', tmp_path, {'spex.estimator': trained, **one})
     assert json.loads((result / '0' / 'summary.json').read_text())['epochs'] == 4
+
+
+@pytest.mark.parametrize(
+    ('changes', 'needs'),
+    [
+        (
+            {'dataset.node_encoder': False},
+            'dataset.node_encoder True (dataset.node_encoder_name spex_linear_node)',
+        ),
+        (
+            {'dataset.edge_encoder': False, 'dataset.node_encoder': False, 'gnn.layers_pre_mp': 1},
+            'dataset.edge_encoder True (dataset.edge_encoder_name spex_expander_edge)',
+        ),
+    ],
+)
+def test_encoder_that_a_network_cannot_do_without_is_named(
+    tmp_path: Path, changes: dict[str, object], needs: str
+) -> None:
+    message = refused(tmp_path, 'Exphormer', changes)
+    assert message == f'model.type spex_exphormer needs {needs}, got False'

@@ -108,6 +108,7 @@ def find_files(arguments: Sequence[str]) -> list[Path]:
             files = [path]
         else:
             files = sorted(map(Path, glob.glob(str(own)) or glob.glob(str(shipped(argument)))))
+        files = [file for file in files if os.path.exists(file)]  # no broken links
         if not files:
             missing.append(
                 f'  {argument}{": a folder without *.yaml" if os.path.isdir(path) else like(argument)}'

@@ -40,6 +40,25 @@ def check_config(cfg: CfgNode) -> None:
         raise ConfigError('this config cannot be run:\n' + '\n'.join(f'  - {p}' for p in problems))
 
 
+def check_encoders(cfg: CfgNode) -> None:
+    """Checks, before a run reads its data, for what the sparse networks cannot do without.
+
+    A config that is only planned with, or gets its encoders from overrides later, may leave it open.
+
+    Raises:
+        ConfigError: naming the keys.
+    """
+    if not capabilities(cfg.model.type).gt_width:
+        return
+    problems = []
+    if not cfg.dataset.edge_encoder:
+        problems.append('dataset.edge_encoder True (dataset.edge_encoder_name spex_expander_edge)')
+    if not (cfg.dataset.node_encoder or cfg.gnn.layers_pre_mp):
+        problems.append('dataset.node_encoder True (dataset.node_encoder_name spex_linear_node)')
+    if problems:
+        raise ConfigError(f'model.type {cfg.model.type} needs {" and ".join(problems)}, got False')
+
+
 def _limits(cfg: CfgNode) -> Iterator[str]:
     plain = LIMITS_OF_PLAIN_NETWORKS if capabilities(cfg.model.type).plain else {}
     for key, value in flatten(cfg):
@@ -93,6 +112,8 @@ def _model(cfg: CfgNode) -> Iterator[str]:
         )
     if cfg.gt.dim_hidden != cfg.gnn.dim_inner and capabilities(cfg.model.type).gt_width:
         yield (f'gnn.dim_inner needs to equal gt.dim_hidden, got {cfg.gnn.dim_inner} and {cfg.gt.dim_hidden}')
+    if cfg.gnn.head == 'spex_seed_node' and cfg.train.mode != 'spexphormer':
+        yield f'gnn.head spex_seed_node needs train.mode spexphormer, got {cfg.train.mode}'
     norms = [f'gt.{n}_norm' for n in NORMS if cfg.gt[f'{n}_norm']]
     if len(norms) > 1:
         yield f'at most one normalisation may be True, got {" and ".join(norms)}'
@@ -122,8 +143,6 @@ def _local_branch(cfg: CfgNode) -> Iterator[str]:
 def _plain_network(cfg: CfgNode) -> Iterator[str]:
     """What goes with PyG's models, which see node features and graph edges, and what does not."""
     can = capabilities(cfg.model.type)
-    if cfg.gnn.head == 'spex_seed_node' and cfg.train.mode != 'spexphormer':
-        yield f'gnn.head spex_seed_node needs train.mode spexphormer, got {cfg.train.mode}'
     if 'random_node' in (cfg.train.sampler, cfg.val.sampler):
         if not can.parts:
             yield (

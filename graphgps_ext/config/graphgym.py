@@ -60,4 +60,5 @@ OF_OTHER_TASKS = {
     'gnn.head': ('edge', 'graph', 'link_pred', 'spex_attention_scores'),
     'dataset.node_encoder_name': ('Atom', 'Integer'),
     'dataset.edge_encoder_name': ('Bond',),
+    'gnn.layer_type': ('generaledgeconv', 'generalsampleedgeconv', 'splineconv'),
 }

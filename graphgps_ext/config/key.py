@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import math
 import reprlib
 import unicodedata
 from collections.abc import Mapping
@@ -15,6 +14,7 @@ from yacs.config import CfgNode
 from graphgps_ext.config.tree import get, put
 
 LARGEST_INT = 2**63 - 1  # of torch, numpy and JSON readers
+LARGEST_FLOAT = 3.4e38  # of float32, in which networks and optimizers compute
 LONGEST_TEXT = 4096  # of a path
 PLAIN = (bool, int, float, str)
 # Control characters, halves of surrogate pairs (bytes of a command line that are no UTF-8), ends of lines.
@@ -118,7 +118,7 @@ class Limits:
             verb = {'in': 'to lie ', 'above': 'to be '}.get(self.allowed.partition(' ')[0], '')
             return verb + self.allowed
         if isinstance(value, float) and self.most is None:
-            return None if math.isfinite(value) else 'a finite number'
+            return None if abs(value) <= LARGEST_FLOAT else 'a finite number, also in float32'
         if value > most:
             return f'at most {most}'
         return f'at least {-most - 1}' if value < -most - 1 else None

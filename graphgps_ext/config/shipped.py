@@ -17,8 +17,8 @@ SHIPPED = _PACKAGE / 'configs' if (_PACKAGE / 'configs').is_dir() else _PACKAGE.
 def shipped(name: str | Path) -> Path:
     """Where the package has a config file or folder `name`; `configs/` and `.yaml` may be left out."""
     path = SHIPPED / str(name).removeprefix('configs/')
-    with_suffix = path.with_name(f'{path.name}.yaml')
-    return with_suffix if with_suffix.is_file() else path
+    with_suffix = Path(f'{path}.yaml')
+    return with_suffix if os.path.isfile(with_suffix) else path
 
 
 def like(name: str | Path) -> str:

@@ -25,7 +25,7 @@ _LARGEST = 1 << 20  # bytes; a layer takes 60
 # Which config key settles a field; a difference is reported with it.
 KEYS = {
     'dataset': 'dataset.name',
-    'num_nodes': 'dataset.name',
+    'num_nodes': 'dataset.name, dataset.path or prep.num_virt_node',
     'num_edges': 'prep.exp, prep.exp_deg, prep.add_self_loops or prep.num_virt_node',
     'num_layers': 'gt.layers, or spex.allow_fewer_layers to use the first of more, or spex.score_layers',
     'graph_fingerprint': 'dataset.name, dataset.path or prep.*',

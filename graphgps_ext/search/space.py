@@ -123,6 +123,8 @@ def _dimension(name: str, content: Any, known: Collection[str]) -> Dimension:
     bundles = isinstance(content, list) and all(isinstance(choice, dict) for choice in content)
     if bundles:
         keys = tuple(dict.fromkeys(key for choice in content for key in choice))
+        if content and not keys:
+            raise ConfigError(f'needs choices, and keys in them, got {shown(content)}')
     if unknown := sorted(key for key in keys if key not in known):
         raise ConfigError(f'{", ".join(unknown)} is not a config key')
     if isinstance(content, list) and content:

@@ -32,8 +32,6 @@ def dump_scores(training: Training, data: Data) -> None:
     manifest = scores.Manifest(
         **expected_manifest(data, training.run.inputs),
         dataset=dataset_name(),
-        num_nodes=graph.num_nodes,
-        num_edges=graph.num_edges,
         width=cfg.gt.dim_hidden,
         seed=cfg.seed,
         estimator=config_hash(flat_config(cfg)),
@@ -147,6 +145,8 @@ def expected_manifest(data: Data, inputs: dict[str, str]) -> dict[str, Any]:
     return {
         'features_fingerprint': inputs['features'],
         'labels_fingerprint': inputs['labels'],
+        'num_nodes': data.layers[0].num_nodes,
+        'num_edges': data.layers[0].num_edges,
         'graph_fingerprint': scores.graph_fingerprint(data.layers[0]),
         'split_fingerprint': inputs['split'],
         'split': split_name(),

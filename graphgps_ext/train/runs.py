@@ -14,6 +14,7 @@ from torch_geometric.graphgym.register import train_dict
 from yacs.config import CfgNode
 
 from graphgps_ext import scores
+from graphgps_ext.config.check import check_encoders
 from graphgps_ext.config.hardware import check_hardware
 from graphgps_ext.errors import ConfigError, DataError, MissingFileError, UserError
 from graphgps_ext.loader import data_fingerprints, load_graph
@@ -53,6 +54,7 @@ def run_once(after_evaluation: AfterEvaluation | None = None) -> None:
     if is_finished(cfg):
         logging.info(f'{run_dir} is finished')
         return
+    check_encoders(cfg)
     check_hardware(cfg)
     fabric = launch()
     if fabric.is_global_zero:

@@ -154,6 +154,10 @@ def test_grid_unites_blocks_and_multiplies_lines(tmp_path: Path) -> None:
         ('gt.layers L [2, 4]', 'needs 3 parts, got 4'),
         ('gt.layers L [2,4', r'list of numbers or quoted texts, got \[2,4'),
         ('gt.layers L 4', 'list with at least one value, got 4'),
+        ('gt.layers ../x [2]', r'becomes a part of names of folders: letters and digits, got \.\./x'),
+        ('gt.layers L [None]', 'numbers, texts or lists, got None'),
+        ('gt.layers L [1e999]', 'gt.layers needs a finite number'),
+        ('gt.layers L ' + '[' * 3000, 'list of numbers or quoted texts, got'),
     ],
 )
 def test_broken_grid_line_is_named_by_its_number(tmp_path: Path, line: str, told: str) -> None:
@@ -169,6 +173,13 @@ def test_grid_that_is_absent_empty_or_repeats_itself_is_refused(tmp_path: Path) 
     path = tmp_path / 'grid.txt'
     path.write_text('# nothing\n')
     with pytest.raises(UserError, match='has no line of values'):
+        read_grid(path)
+    values = ','.join(map(str, range(20)))
+    path.write_text('\n'.join(f'gt.layers a{i} [{values}]' for i in range(9)))
+    with pytest.raises(UserError, match='needs at most 10000 combinations of values, got 512000000000'):
+        read_grid(path)
+    path.write_text(f'gt.layers L ["{"x" * 200}"]\n')
+    with pytest.raises(UserError, match='makes names that are too long for folders'):
         read_grid(path)
     path.write_text('gt.layers L [2,2]\n')
     with pytest.raises(UserError, match='makes L=2 twice'):

@@ -130,7 +130,7 @@ def test_any_file(tmp_path: Path, content: bytes | str) -> None:
         ('out_dir', 'x' * 300, 'a path whose parts have at most 255 bytes each'),
         ('out_dir', '~nobody-here/x', 'no home folder'),
         ('optim.base_lr', '0.0', 'to be above 0, got 0.0'),
-        ('optim.base_lr', '1e999', 'a finite number, got inf'),
+        ('optim.base_lr', '1e999', 'a finite number, also in float32, got inf'),
         ('optim.weight_decay', '-0.1', 'at least 0, got -0.1'),
         ('optim.clip_grad_norm_value', '0.0', 'to be above 0, got 0.0'),
         ('optim.momentum', '1.0', 'to lie in [0, 1), got 1.0'),

@@ -68,6 +68,31 @@ def test_networks_of_pyg_may_see_random_parts(graphgym_cfg: CfgNode, model: str,
         ),
         (
             'full_graph',
+            {'gnn.head': 'spex_seed_node'},
+            'gnn.head spex_seed_node needs train.mode spexphormer, got full_graph',
+        ),
+        (
+            'full_graph',
+            {'model.type': 'gnn', 'gnn.layer_type': 'linnear'},
+            "gnn.layer_type 'linnear' is not registered; the nearest is linear",
+        ),
+        (
+            'full_graph',
+            {'train.run_id': 'agg'},
+            'train.run_id needs to be another name than agg, the folder of the aggregate',
+        ),
+        (
+            'full_graph',
+            {'dataset.split_mode': 'random', 'dataset.split': [0.5, 0.5]},
+            'dataset.split needs three positive ratios (train, val, test) that sum to 1, got [0.5, 0.5]',
+        ),
+        (
+            'full_graph',
+            {'dataset.split_mode': 'class-balanced', 'dataset.split': []},
+            'dataset.split needs a training ratio between 0 and 1, got []',
+        ),
+        (
+            'full_graph',
             {'gnn.dim_inner': 16},
             'gnn.dim_inner needs to equal gt.dim_hidden, got 16 and 32',
         ),

@@ -86,12 +86,15 @@ def judged(place: Place, fault: Fault, *, follow: bool) -> Outcome:
         return right(place, fault)
     if outcome.kind != ERROR or not follow or fault.expected == REFUSED or not advice(outcome.said):
         return outcome
-    told = outcome.said
+    told, anew = outcome.said, False
     while left:  # each command may have advice of its own, once
         advised = advice(told)
         delete(advised)
         if advised.stage_1 and (first := insisted('estimator', *fault.keys)).code != 0:
+            if error(first, fault.names).kind == ERROR:
+                return outcome  # what stands in the way of stage 1 is named, too
             return Outcome(ADVICE, f'{told}\n--- then stage 1 said ---\n{first.said}')
+        anew = anew or advised.stage_1
         again = insisted(left[0], *fault.keys)
         if again.code != 0 and advice(again.said).stage_1 and not advised.stage_1:
             told = again.said
@@ -104,7 +107,7 @@ def judged(place: Place, fault: Fault, *, follow: bool) -> Outcome:
         if then.kind not in GOOD or (then.kind == ERROR and not advice(then.said)):
             return Outcome(ADVICE, f'{told}\n--- after that was done ---\n{then.said}')
         told = then.said
-    then = right(place, fault)
+    then = right(place, fault, both_stages=anew)
     return outcome if then.kind == EQUAL else Outcome(ADVICE, f'{outcome.said}\n--- then ---\n{then.said}')
 
 
@@ -154,22 +157,25 @@ def _copy_file(source: Any, target: Any) -> None:
         shutil.copy2(source, target, follow_symlinks=False)
 
 
-def afresh(place: Place, fault: Fault) -> Outcome:
-    """The commands in the folder that was set aside."""
+def afresh(place: Place, fault: Fault, *, both_stages: bool = False) -> Outcome:
+    """The commands in the folder that was set aside; both stages without the scores that were set aside."""
     os.chdir(place.folder / FRESH)
     try:
+        if both_stages:
+            shutil.rmtree('results', ignore_errors=True)
+            return in_turn(fault, world.STAGES)[0]
         return in_turn(fault, fault.commands)[0]
     finally:
         os.chdir(place.folder)
 
 
-def right(place: Place, fault: Fault) -> Outcome:
-    """Whether what the commands have found is right."""
+def right(place: Place, fault: Fault, *, both_stages: bool = False) -> Outcome:
+    """Whether what the commands have found is right, in stage 2 alone or in both stages."""
     if fault.expected == REFUSED:
         return Outcome(WRONG, 'was to be refused, and has a result')
     wanted = place.world / 'runs' / 'mine' / 'done'
     if fault.expected == FRESH:
-        outcome = afresh(place, fault)
+        outcome = afresh(place, fault, both_stages=both_stages)
         if outcome.kind == EQUAL:
             wanted = place.folder / FRESH / 'results'
         elif outcome.kind != ERROR:  # otherwise a finished run may stand, though its input cannot be read

@@ -79,7 +79,6 @@ def strange_words(place: Place, draw: Generator) -> Fault:
             ('', '1'),
             ('.', '1'),
             ('seed=1',),
-            ('--repeat', '2'),
             ('seed', '1', '--repeat', '2'),
             ('gt.Layers', '2'),
             ('share.dim_in', 'x'),

@@ -27,7 +27,8 @@ UNCLEAR, WRONG, TRACE, HANG, CODE = 'unclear error', 'WRONG NUMBER', 'TRACE', 'H
 ADVICE, LEFT = 'wrong advice', 'left over'
 GOOD, BAD = (EQUAL, ERROR), (WRONG, TRACE, HANG, CODE, UNCLEAR, ADVICE, LEFT)
 ARGPARSE = 2  # its exit code
-VARIED = ('seed', 'dataset.split_index', 'dataset.split_seed', 'train.overwrite')  # by a run itself, or not
+# By a run itself, or where a finished run stands whatever they say.
+VARIED = ('seed', 'dataset.split_index', 'dataset.split_seed', 'train.overwrite', 'spex.estimator')
 
 
 @dataclass(frozen=True)
