@@ -29,7 +29,6 @@ def started_by(variables: dict[str, str]) -> None:
     rank_zero_only.rank = 1
 
 
-@pytest.mark.xfail(strict=True, reason='the rank is that of the environment until training begins')
 @pytest.mark.parametrize(
     'variables',
     [OF_SLURM, OF_SLURM | {'SLURM_NTASKS_PER_NODE': '2'}, OF_TORCHRUN, OF_SLURM | OF_TORCHRUN],

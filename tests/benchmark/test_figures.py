@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from graphgps_ext.benchmark.collect import collect
 from graphgps_ext.benchmark.figures import make_figures, model_colors, write_figures
+from graphgps_ext.train.results import finish as mark_finished
 
 PNG = b'\x89PNG\r\n\x1a\n'
 
@@ -78,6 +79,7 @@ def test_batch_size_has_a_figure_only_where_it_varies(tmp_path: Path) -> None:
         for folder in folders:
             path = folder / 'config.yaml'
             path.write_text(path.read_text().replace('16', str(size)).replace('full_batch', 'spex_neighbor'))
+            mark_finished(folder)
     fake_runs.fake_result(tmp_path, 'GCN', [0.5])
     figures = make_figures(collect([tmp_path])[0])
     figure: Figure = figures['actor-batch-size']

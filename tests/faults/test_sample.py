@@ -10,7 +10,7 @@ import pytest
 
 from faults import campaign, cases, oracle
 
-FAULTS, KILLS = 36, 2
+FAULTS, KILLS = 20, 2
 
 
 def test_a_sample_of_faults_and_kills_ends_well(world: Path, tmp_path: Path) -> None:

@@ -39,7 +39,7 @@ def test_every_difference_is_named_at_once_with_its_key(saved):
     fingerprint = scores.load(saved).manifest.graph_fingerprint
     assert [line.strip() for line in lines] == [
         'dataset: wanted other, got toy (key dataset.name)',
-        f'graph_fingerprint: wanted 0123, got {fingerprint} (key dataset.name or prep.*)',
+        f'graph_fingerprint: wanted 0123, got {fingerprint} (key dataset.name, dataset.path or prep.*)',
         'split_fingerprint: wanted def, got abc '
         '(key dataset.split_mode, dataset.split_seed or dataset.split_index)',
         'expander_algorithm: wanted hamiltonian, got permutation (key prep.exp_algorithm)',
@@ -47,6 +47,7 @@ def test_every_difference_is_named_at_once_with_its_key(saved):
         'expander_seed: wanted 1, got 0 (key prep.exp_seed)',
         'num_layers: wanted 4, got 3 (key gt.layers, or spex.allow_fewer_layers to use the first of more, '
         'or spex.score_layers)',
+        'run stage 1 again, key spex.estimator',
     ]
 
 

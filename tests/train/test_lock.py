@@ -4,23 +4,12 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from graphgps_ext.errors import OtherResultsError
 from graphgps_ext.train.lock import locked, refuse_if_locked
-
-HOLD = """
-import sys
-from pathlib import Path
-from graphgps_ext.train.lock import locked
-with locked(Path(sys.argv[1])):
-    print('held', flush=True)
-    sys.stdin.readline()
-"""
 
 
 def test_second_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
@@ -36,14 +25,17 @@ def test_second_is_refused_and_told_of_the_first(tmp_path: Path) -> None:
         pass
 
 
-@pytest.mark.slow
 def test_a_killed_process_holds_nothing(tmp_path: Path) -> None:
-    command = [sys.executable, '-c', HOLD, str(tmp_path)]
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None and process.stdout.readline() == 'held\n'
-        with pytest.raises(OtherResultsError, match=f'process {process.pid} '):
-            refuse_if_locked(tmp_path)
-        process.send_signal(signal.SIGKILL)
+    reading, writing = os.pipe()
+    if not (child := os.fork()):
+        with locked(tmp_path):
+            os.write(writing, b'held')
+            signal.pause()
+    assert os.read(reading, 4) == b'held'
+    with pytest.raises(OtherResultsError, match=f'process {child} '):
+        refuse_if_locked(tmp_path)
+    os.kill(child, signal.SIGKILL)
+    os.waitpid(child, 0)
     refuse_if_locked(tmp_path)
     with locked(tmp_path):
         pass
