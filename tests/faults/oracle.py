@@ -20,6 +20,7 @@ import yaml
 
 from faults.damage import SENTINEL
 from graphgps_ext.config.tree import flatten
+from graphgps_ext.train.results import PLACE_KEYS
 
 # Good ends, then bad ones.
 EQUAL, ERROR = 'equal', 'clear error'
@@ -27,8 +28,8 @@ UNCLEAR, WRONG, TRACE, HANG, CODE = 'unclear error', 'WRONG NUMBER', 'TRACE', 'H
 ADVICE, LEFT = 'wrong advice', 'left over'
 GOOD, BAD = (EQUAL, ERROR), (WRONG, TRACE, HANG, CODE, UNCLEAR, ADVICE, LEFT)
 ARGPARSE = 2  # its exit code
-# By a run itself, or where a finished run stands whatever they say.
-VARIED = ('seed', 'dataset.split_index', 'dataset.split_seed', 'train.overwrite', 'spex.estimator')
+# A run itself sets some, and a finished run stands whatever is said of where it or its data lie.
+VARIED = ('seed', 'dataset.split_index', 'dataset.split_seed', *PLACE_KEYS)
 
 
 @dataclass(frozen=True)
