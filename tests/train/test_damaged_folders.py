@@ -77,8 +77,15 @@ def outcome(copy: Path, changes: dict[str, Any] | None = None) -> str:
     return ''
 
 
-@pytest.mark.parametrize('damage', DAMAGES)
-@pytest.mark.parametrize('name', FILES)
+# Every file in two ways, and one of each kind in all.
+CASES = [(name, damage) for name in FILES for damage in ('cut', 'flip')]
+CASES += [
+    (name, damage) for name in ('summary.json', 'ckpt/last.ckpt') for damage in ('empty', 'gone', 'pipe')
+]
+CASES += [('checksums.json', 'folder'), ('config.yaml', 'gone')]
+
+
+@pytest.mark.parametrize(('name', 'damage'), CASES)
 def test_damage_is_mended_or_named(copy: Path, finished: Path, name: str, damage: str) -> None:
     DAMAGES[damage](copy / name)
     message = outcome(copy)
