@@ -88,7 +88,7 @@ def _of_folder(folder: Path, kinds: Kinds) -> tuple[pd.DataFrame, list[str]]:
         kinds[row['config_hash'], row['inputs_hash']] = run
     notes += [f'{error.filename} is left out: {error.strerror}' for error in unreadable]
     if unfinished:
-        notes.append(f'unfinished and left out: {unfinished} in {folder}')
+        notes.append(f'unfinished or of an older version, and left out: {unfinished} in {folder}')
     return tidy(pd.DataFrame(rows)), notes
 
 

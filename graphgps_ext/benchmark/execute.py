@@ -14,7 +14,7 @@ from graphgps_ext.benchmark.devices import Device
 from graphgps_ext.benchmark.plan import Run, config_file
 from graphgps_ext.benchmark.progress import Progress
 from graphgps_ext.benchmark.workers import Worker
-from graphgps_ext.train.results import write_json
+from graphgps_ext.train.results import has_ended, write_json
 
 TIMING = 'benchmark.json'  # in a run's folder: under which conditions its times were taken
 SHOWN_SECONDS = 1.0  # between two looks at the progress
@@ -119,7 +119,7 @@ def _end(ended: _Running, out: Path, jobs: int, outcome: Outcome, progress: Prog
     """Takes note of a process that has ended."""
     run, worker = ended.run, ended.worker
     seconds = time.monotonic() - worker.start
-    if worker.code == 0 and (run.folder(out) / 'summary.json').is_file():
+    if worker.code == 0 and has_ended(run.folder(out)):
         write_json(run.folder(out) / TIMING, {'jobs': jobs, 'seconds_wall': round(seconds, 1)})
         outcome.done.append(str(run))
         progress.done(run, seconds)

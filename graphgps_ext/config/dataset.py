@@ -27,7 +27,9 @@ KEYS = {
         path=True,
         when={'dataset.format': ('file',)},
     ),
-    'dataset.hash_again': Key(False, 'Hash the files of the data set again, whatever is remembered of them.'),
+    'dataset.hash_again': Key(
+        False, 'Hash the files of the data set and of attention scores again, whatever is remembered of them.'
+    ),
     'dataset.grid_side': Key(
         100,
         'Side of the embedded Minesweeper grid (format: grid).',

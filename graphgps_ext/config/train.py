@@ -9,7 +9,9 @@ KEYS = {
         choices=('spexphormer_estimator', 'spexphormer', 'full_graph'),
     ),
     'train.overwrite': Key(
-        False, 'Start anew where results of another config lie; without it they are refused. Deletes them.'
+        False,
+        'Start anew where results of another config, of other data or scores, or damaged ones lie; without '
+        'it they are refused. Deletes them.',
     ),
     'train.run_id': Key(
         '',

@@ -84,8 +84,6 @@ def _header(file: Path, stream: BinaryIO) -> tuple[tuple[int, ...], bool, np.dty
         with warnings.catch_warnings():
             warnings.simplefilter('ignore')  # of text that is no header
             return np.lib.format.read_array_header_1_0(stream, max_header_size=_LARGEST_HEADER)
-    except (
-        Exception
-    ) as error:  # a header is evaluated as a literal of Python: on damage it may raise anything
+    except Exception as error:  # a header is read as a literal of Python: on damage it may raise anything
         reason = str(error).partition('\n')[0][:200]
         raise DataError(f'{file} is damaged: {reason or type(error).__name__} ({AGAIN})') from None

@@ -204,8 +204,12 @@ def has_ended(run_dir: Path) -> bool:
     return (run_dir / CHECKSUMS).is_file()
 
 
-def check_finished(run_dir: Path) -> None:
+def check_finished(run_dir: Path, *, hash_again: bool = False) -> None:
     """Looks whether everything that a finished run promised is there and whole.
+
+    Args:
+        run_dir: its folder.
+        hash_again: hash attention scores, whatever is remembered of them; the other files always are.
 
     Raises:
         MissingFileError: if a file is not there.
@@ -217,7 +221,7 @@ def check_finished(run_dir: Path) -> None:
     for name in recorded:
         _verify(run_dir, name)
     if MANIFEST in recorded:
-        scores.verify(run_dir / 'scores')
+        scores.verify(run_dir / 'scores', hash_again=hash_again)
 
 
 def _verify(run_dir: Path, name: str) -> None:

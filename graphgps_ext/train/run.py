@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from contextlib import ExitStack
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, cast
@@ -61,9 +62,9 @@ class Run:
         self.stats = Stats(self.folder)
         self._held = ExitStack()
 
-    @property
+    @cached_property
     def identity(self) -> str:
-        """What tells it from other runs."""
+        """What tells it from other runs; asked for once its inputs are complete."""
         return results.identity(cfg, self.inputs)
 
     def __enter__(self) -> Self:

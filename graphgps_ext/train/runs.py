@@ -107,7 +107,7 @@ def is_finished(cfg: CfgNode) -> bool:
     if not ended:
         return False
     try:
-        results.check_finished(run_dir)
+        results.check_finished(run_dir, hash_again=cfg.dataset.hash_again)
     except (DataError, MissingFileError) as error:
         logging.warning(f'{error}; {run_dir} goes on from what is whole')
         return False

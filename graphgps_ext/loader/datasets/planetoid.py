@@ -38,9 +38,8 @@ def read_planetoid(folder: Path, name: str, splits: Sequence[str] = ()) -> Data:
     test_ids = read_txt_array(str(folder / f'{stem}test.index'), dtype=torch.long)
     first, last = int(test_ids.min()), int(test_ids.max())
     num_nodes = len(allx) + last - first + 1
-    if first != len(allx) or last - first >= 2 * len(
-        test_ids
-    ):  # a damaged one may ask for any amount of memory
+    # A damaged file may ask for any amount of memory.
+    if first != len(allx) or last - first >= 2 * len(test_ids):
         raise ValueError(f'test nodes come after the {len(allx)} others, got {first}..{last}')
     in_order = test_ids.sort()[0]
 
