@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 
@@ -46,6 +46,25 @@ def naming(path: Path) -> Iterator[None]:
 
 def _temporary(path: Path) -> Path:
     return path.with_name(f'.{os.getpid()}.{path.name}')
+
+
+def delete_left(folder: Path) -> None:
+    """Delete what killed processes have half written below a folder, but not what living ones are writing."""
+    for path in folder.rglob('.[0-9]*.*'):
+        process = path.name.split('.')[1]
+        if process.isdigit() and not _is_alive(int(process)):
+            with suppress(OSError):  # it harms nobody, and a disk that is only read keeps it
+                path.unlink()
+
+
+def _is_alive(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass  # that of somebody else
+    return process != os.getpid()  # that of a killed one, whose number this process has got
 
 
 @contextmanager

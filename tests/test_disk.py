@@ -6,6 +6,7 @@ import errno
 import os
 import re
 import resource
+import subprocess
 import sys
 from collections.abc import Callable
 from functools import partial
@@ -18,7 +19,7 @@ import torch
 
 from graphgps_ext.commands.refused import explained
 from graphgps_ext.errors import MissingFileError
-from graphgps_ext.files import naming, written
+from graphgps_ext.files import delete_left, naming, written
 from graphgps_ext.scores.files import write_array
 
 FULL = Path('/dev/full')
@@ -75,6 +76,20 @@ def test_failed_write_names_its_file(tmp_path: Path, write: Callable[[Path], Non
     with pytest.raises(OSError, match='No space left') as refused:
         write(tmp_path / 'file')
     assert (refused.value.errno, refused.value.filename) == (errno.ENOSPC, str(tmp_path / 'file'))
+
+
+def test_only_what_living_processes_write_is_left(tmp_path: Path) -> None:
+    ended = subprocess.Popen(['true'])
+    ended.wait()
+    names = {number: tmp_path / 'agg' / f'.{number}.best.json' for number in (ended.pid, os.getppid())}
+    (tmp_path / 'agg').mkdir()
+    for path in (*names.values(), tmp_path / 'agg' / '.5x.best.json', tmp_path / 'best.json'):
+        path.touch()
+    delete_left(tmp_path)
+    assert not names[ended.pid].exists()
+    assert {path.name for path in tmp_path.rglob('*best.json')} == {
+        names[os.getppid()].name, '.5x.best.json', 'best.json'
+    }  # fmt: skip
 
 
 def test_temporary_file_is_not_what_is_named(tmp_path: Path) -> None:

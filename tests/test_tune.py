@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +20,7 @@ from graphgps_ext.errors import UserError
 from graphgps_ext.loader.datasets import minesweeper_grid
 from graphgps_ext.search import study as of_search
 from graphgps_ext.search.space import Space, read_space
+from graphgps_ext.search.storage import open_storage
 from graphgps_ext.train.results import finish
 
 # The command ignores these warnings, of a third party.
@@ -326,6 +328,20 @@ def test_jobs_are_processes_that_share_the_study(
     complete = [trial for trial in study.trials if trial.value is not None]
     assert len(complete) >= 3  # a job may begin one more before it sees the last of another
     assert f'best validation {study.best_value:.4f}' in capsys.readouterr().out
+
+
+@pytest.mark.filterwarnings('ignore:Heartbeat of storage')  # a study's own loop asks, says optuna
+def test_no_two_jobs_get_the_trial_that_waits(tmp_path: Path) -> None:
+    def ask(_: int) -> list[int]:
+        study = optuna.load_study(study_name='s', storage=open_storage(tmp_path / 's.db', tmp_path / 'lock'))
+        return [study.ask().number for _ in range(10)]
+
+    study = optuna.create_study(study_name='s', storage=open_storage(tmp_path / 's.db', tmp_path / 'lock'))
+    for _ in range(40):
+        study.enqueue_trial({})
+    with ThreadPoolExecutor(4) as threads:
+        numbers = [number for asked in threads.map(ask, range(4)) for number in asked]
+    assert sorted(numbers) == list(range(40))
 
 
 def test_job_that_fails_fails_the_search(

@@ -29,6 +29,7 @@ from graphgps_ext.errors import (
 )
 from graphgps_ext.sampling import stream_key
 from graphgps_ext.search.space import Settings, read_space
+from graphgps_ext.search.storage import open_storage
 from graphgps_ext.train.finished import finite
 from graphgps_ext.train.results import PLACE_KEYS, flat_config, hyper_parameters, read_summary
 from graphgps_ext.train.runs import choose_run, run_once
@@ -38,7 +39,6 @@ OF_ESTIMATOR = 'estimator.'  # how keys of stage 1 begin in the space
 SHARED = ('dataset.', 'prep.', 'posenc_')  # what both stages need alike
 ENDED = (TrialState.COMPLETE, TrialState.PRUNED)
 LOOKS = 20  # at the other trials, by which a run may end early
-HEARTBEAT = 30  # seconds; a trial of which nothing was heard for twice as long was killed, and is tried again
 
 
 def pruning(trial: optuna.Trial, epochs: int) -> Callable[[int, float], None]:
@@ -148,14 +148,7 @@ class Search:
         }
         made = json.loads(json.dumps(made))  # as the study gives it back
         self.folder.mkdir(parents=True, exist_ok=True)
-        with warnings.catch_warnings():
-            warnings.simplefilter('ignore', optuna.exceptions.ExperimentalWarning)  # of heartbeats
-            storage = optuna.storages.RDBStorage(
-                f'sqlite:///{self.path}',
-                engine_kwargs={'connect_args': {'timeout': 100}},
-                heartbeat_interval=HEARTBEAT,
-                heartbeat_stale_trial_callback=optuna.storages.RetryHeartbeatStaleTrialCallback(),
-            )
+        storage = open_storage(self.path, self.folder / 'trials.lock')
         with FileLock(self.folder / 'study.lock'):
             study = optuna.create_study(
                 study_name=self.path.stem,

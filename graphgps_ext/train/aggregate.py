@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from graphgps_ext.errors import UserError
+from graphgps_ext.files import delete_left
 from graphgps_ext.train.finished import FinishedRun, differences, is_run, is_unfinished, read_run, why_not
 from graphgps_ext.train.results import write_json
 from graphgps_ext.train.stats import SPLITS
@@ -46,6 +47,7 @@ def aggregate(run_dir: Path) -> tuple[dict[str, dict[str, float]], list[str]]:
             kept.append(run)
     kept.sort(key=lambda run: run.folder.name)
     best = {split: _best(kept, split) for split in SPLITS}
+    delete_left(run_dir.parent / 'agg')
     for split in SPLITS:
         write_json(run_dir.parent / 'agg' / split / 'best.json', best[split])
     lines = [f'left out of the mean: {", ".join(left)}'] if left else []

@@ -17,7 +17,7 @@ from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.logger import set_printing
 
 from graphgps_ext.errors import DataError, MissingFileError, OtherResultsError, UserError
-from graphgps_ext.files import delete, written
+from graphgps_ext.files import delete, delete_left, written
 from graphgps_ext.train import results
 from graphgps_ext.train.checkpoint import read_checkpoint
 from graphgps_ext.train.lock import locked
@@ -141,8 +141,7 @@ class Run:
         """Marks the folder as that of a run under way; half-written files of a killed process go."""
         for name in (results.CHECKSUMS, results.SUMMARY):
             delete(self.folder / name)
-        for left in self.folder.rglob('.[0-9]*.*'):
-            left.unlink()
+        delete_left(self.folder)
         results.write_json(self.folder / results.INPUTS, self.inputs)
         with written(self.folder / results.CONFIG) as temporary:
             temporary.write_text(cfg.dump(), encoding='utf-8')
