@@ -3,12 +3,19 @@
     python run/bench_attention.py                         the cases of this machine's device
     python run/bench_attention.py --groups tiny --seconds 0.01    does the script work?
     python run/bench_attention.py --groups growth         edges x1, x10, x100; degree; width; heads
+    python run/bench_attention.py --groups small --impl triton --profile    where does the host's time go?
     python run/bench_attention.py --json attention.json   rows as JSON as well
 
 Each implementation is compared with a float64 run of the reference, outputs and all gradients, before it is
 timed. The transpose that our backward pass reads is made beforehand, as the loader does, except in the case
 "transpose included". A case called "whole layer" adds projections: ours from d to 3d before the operator;
 GCNConv (with its normalisation cached) and GATv2Conv bring theirs in every case.
+
+On a GPU `ms` is the time of a step in eager mode, host and device at once; host_ms that after which the call
+returns; device_ms that of a CUDA graph of the step, in which the host has no part. Peers beside PyG's layers:
+the formula edge by edge with PyG's functions (scatter), on tables as batched products (gather_matmul), both
+also through torch.compile, and, where it is installed, turbo-gnn, whose attention has no edge types: it is
+compared with ours under equal types, and does less.
 
 floor_ms = bytes / bandwidth of a copy, for a backward pass without atomics, d = heads * channels. Where the
 rows of neighbours do not fit the cache: bytes = 4 * (6 * E * d + 9 * N * d): per edge key and value forward,
@@ -18,6 +25,8 @@ they fit: bytes = 15 * E + 36 * N * d: source and type of each edge three times,
 
 from __future__ import annotations
 
+import cProfile
+import pstats
 import re
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -25,20 +34,41 @@ from typing import Any
 
 import torch
 from bench_attention_cases import GROUPS, AttentionCase, Problem, make_problem
-from bench_harness import copy_bandwidth, extra_mb, median_ms, parser, print_table, write_json
+from bench_harness import (
+    copy_bandwidth,
+    device_ms,
+    extra_mb,
+    host_ms,
+    median_ms,
+    parser,
+    print_table,
+    write_json,
+)
 from torch import Tensor
 from torch_geometric.nn import GATv2Conv, GCNConv
 from torch_geometric.utils import scatter, softmax
 
 from graphgps_ext.graph import NeighborTable
-from graphgps_ext.ops import sparse_attention
+from graphgps_ext.ops import Implementation, sparse_attention
 from graphgps_ext.provenance import describe
 
-COLUMNS = ('case', 'impl', 'ms', 'extra_mb', 'floor_ms', 'x_floor', 'slower', 'larger', 'error')
+COLUMNS = (
+    'case',
+    'impl',
+    'ms',
+    'host_ms',
+    'device_ms',
+    'extra_mb',
+    'floor_ms',
+    'x_floor',
+    'slower',
+    'larger',
+    'error',
+)
 GRADIENTS = ('query', 'key', 'value', 'type_scale', 'type_bias')
 
 
-def fused(problem: Problem, implementation: str) -> Tensor:
+def fused(problem: Problem, implementation: Implementation | None) -> Tensor:
     p = problem
     return sparse_attention(
         p.query, p.key, p.value, p.neighbors, p.type_scale, p.type_bias, implementation=implementation
@@ -124,6 +154,34 @@ def whole_layer(problem: Problem, implementation: str) -> Callable[[], Any]:
     return step
 
 
+def turbo_gnn(problem: Problem) -> Callable[[], Any] | None:
+    """A step of turbo-gnn's attention, which has no edge types; None, and the reason printed, without it."""
+    try:
+        from turbo_gnn import graph_transformer_aggr
+        from turbo_gnn.graph import AdjacencyForwardBackwardWithNodeBuckets as Adjacency
+    except (ImportError, OSError) as error:  # OSError: built for another version of torch
+        print(f'turbo-gnn is left out: {error}')
+        return None
+    p = problem
+    N, _, C = p.query.shape
+    graph = Adjacency.from_edge_list(torch.stack([p.source, p.target]), N, index_dtype=torch.int32)
+    one_type = replace(p, type_scale=torch.ones_like(p.type_scale), type_bias=torch.zeros_like(p.type_bias))
+
+    def step(forward: Callable[[], Tensor]) -> list[Tensor]:
+        out = forward()
+        return [out, *torch.autograd.grad(out, [p.query, p.key, p.value], p.grad)]
+
+    def theirs() -> Tensor:
+        return graph_transformer_aggr(graph, p.query, p.query, p.key, p.value, C**-0.5)
+
+    pairs = zip(step(theirs), step(lambda: fused(one_type, 'triton')), strict=True)
+    error = max(((x - y).norm() / y.norm()).item() for x, y in pairs)
+    if not error <= 1e-3:
+        print(f'NOT EQUAL, hence not timed: turbo-gnn: {error}')
+        return None
+    return lambda: step(theirs)
+
+
 def candidates(
     problem: Problem, device: str
 ) -> Iterator[tuple[str, str, Callable[[Problem], Tensor] | None, Any]]:
@@ -133,6 +191,11 @@ def candidates(
     if isinstance(problem.neighbors, NeighborTable):
         functions['gather_matmul'] = gather_matmul
     functions |= {'scatter': scattered, 'torch': lambda p: fused(p, 'torch')}
+    if device == 'cuda':
+        eager = {'gather_matmul', 'scatter'} & functions.keys()
+        torch.compiler.reset()  # the versions and sizes of earlier cases count no more
+        compiled = {f'{name}, compiled': functions[name] for name in sorted(eager)}
+        functions |= {name: torch.compile(function) for name, function in compiled.items()}
     for name, forward in functions.items():
         yield '', name, forward, lambda forward=forward: gradients(problem, forward)
     fresh = replace(problem, neighbors=replace(problem.neighbors, transpose=None))
@@ -140,6 +203,9 @@ def candidates(
     if device == 'cuda':
         low = problem.low_precision()
         yield ', bfloat16', fast, functions[fast], lambda: gradients(low, functions[fast])
+    turbo = turbo_gnn(problem) if device == 'cuda' else None
+    if turbo is not None:
+        yield ', no types', 'turbo-gnn', None, turbo
     for name, step in layers(problem):
         yield '', name, None, step
     yield ', whole layer', fast, None, whole_layer(problem, fast)
@@ -189,8 +255,8 @@ def measure(
             continue
         row: dict[str, Any] = {
             'case': case.name + suffix, 'impl': name, 'device': device, 'nodes': case.nodes, 'edges': edges,
-            'heads': case.heads, 'channels': case.channels, 'ms': None, 'extra_mb': None,
-            'error': None, 'equal': True,
+            'heads': case.heads, 'channels': case.channels, 'ms': None,
+            'host_ms': None, 'device_ms': None, 'extra_mb': None, 'error': None, 'equal': True,
             'floor_ms': floor_ms(case, edges, bandwidth, cache_size(device)),
         }  # fmt: skip
         try:
@@ -204,6 +270,9 @@ def measure(
             if row['equal']:
                 row['ms'] = median_ms(step, device, seconds=seconds)
                 row['extra_mb'] = extra_mb(step, device)
+                if device == 'cuda':
+                    row['host_ms'] = host_ms(step)
+                    row['device_ms'] = device_ms(step, seconds=seconds)
         except torch.OutOfMemoryError:
             row['error'] = 'out of memory'
         rows.append(row)
@@ -215,9 +284,31 @@ def measure(
     return rows
 
 
+def print_profile(case: AttentionCase, device: str, calls: int = 200) -> None:
+    """Where the host's time goes in steps of our operator: the 25 functions with the most of their own."""
+    problem = make_problem(case, device)
+    profile = cProfile.Profile()
+    # The profiler sees one thread, and backward passes on a GPU have another one.
+    with torch.autograd.set_multithreading_enabled(False):
+        for _ in range(10):
+            gradients(problem, lambda p: fused(p, None))
+        profile.enable()
+        for _ in range(calls):
+            gradients(problem, lambda p: fused(p, None))
+        profile.disable()
+        print(f'{case.name}: {calls} steps of our operator, the backward pass on the same thread')
+        pstats.Stats(profile).sort_stats('tottime').print_stats(25)
+        if device == 'cuda':
+            print(
+                f'host_ms on one thread: {host_ms(lambda: gradients(problem, lambda p: fused(p, None))):.3g}'
+            )
+
+
 def main(argv: Sequence[str] | None = None) -> None:
     """Measures the groups asked for; exits with a message if an implementation is wrong."""
-    args = parser(__doc__, GROUPS, ('stage2', 'stage1')).parse_args(argv)
+    options = parser(__doc__, GROUPS, ('small', 'stage2', 'stage1'))
+    options.add_argument('--profile', action='store_true', help="where the host's time goes, case by case")
+    args = options.parse_args(argv)
     torch.manual_seed(0)
     bandwidth = copy_bandwidth(args.device, args.seconds)
     print(f'{describe(torch.device(args.device))}; copy {bandwidth / 1e9:.0f} GB/s')
@@ -229,6 +320,8 @@ def main(argv: Sequence[str] | None = None) -> None:
             print_table(found, COLUMNS)
             rows += found
             write_json(args.json, rows)
+            if args.profile:
+                print_profile(case, args.device)
     if not all(row['equal'] for row in rows):
         raise SystemExit('at least one implementation differs from the float64 reference: see above')
 

@@ -107,15 +107,19 @@ _TINY = [
     AttentionCase('table 200 x 5, 2 x 4', 200, 5, 2, 4),
     AttentionCase('graph 200 x 5, 1 x 4', 200, 5, 1, 4, True),
 ]
-# Group -> device -> cases. stage2 and stage1 are those of the targets in docs/performance.md.
+_SMALL = [AttentionCase('small: 10,000 x 10, 4 x 32', 10_000, 10, 4, 32)]
+# Group -> device -> cases. stage2 and stage1 are those of the targets in docs/performance.md; small: the host
+# of a GPU is the limit.
 GROUPS: dict[str, dict[str, list[AttentionCase]]] = {
     'tiny': {'cpu': _TINY, 'cuda': _TINY},
+    'small': {'cpu': _SMALL, 'cuda': _SMALL},
     'stage2': {
         'cpu': [AttentionCase('stage 2: 50,000 x 10, 4 x 16', 50_000, 10, 4, 16)],
         'cuda': [
             AttentionCase('stage 2: 1,000,000 x 10, 4 x 16', 1_000_000, 10, 4, 16),
             AttentionCase('stage 2: 500,000 x 10, 4 x 32', 500_000, 10, 4, 32),
             AttentionCase('stage 2: 200,000 x 30, 1 x 64', 200_000, 30, 1, 64),
+            AttentionCase('stage 2: 500,000 x 10, 2 x 64', 500_000, 10, 2, 64),
         ],
     },
     'stage1': {

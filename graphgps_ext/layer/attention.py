@@ -78,7 +78,7 @@ class SparseAttention(nn.Module):
         neighbors: Graph,
         type_embedding: Tensor,
         *,
-        temperature: float = 1.0,
+        temperature: float | Tensor = 1.0,
         edge_embedding: Tensor | None = None,
         return_weights: bool = False,
     ) -> tuple[Tensor, Tensor | None]:
@@ -88,7 +88,7 @@ class SparseAttention(nn.Module):
             x: [M, d], nodes of this layer; targets are the first N = `neighbors.num_nodes` rows.
             neighbors: the in-neighbours of each target.
             type_embedding: [T, d], embedding of each edge type.
-            temperature: τ of the soft-max.
+            temperature: τ of the soft-max; a tensor [] on the device of `x` may change under a CUDA graph.
             edge_embedding: [E, d] or [N, K, d], encoded features of each edge, where the graph has them.
             return_weights: also return the attention weights.
 

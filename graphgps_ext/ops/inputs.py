@@ -8,7 +8,7 @@ from torch import Tensor
 
 
 class AttentionInputs(NamedTuple):
-    """The arguments of :func:`graphgps_ext.ops.sparse_attention` as flat tensors.
+    """The arguments of :func:`graphgps_ext.ops.sparse_attention` as flat tensors, divided by the temperature.
 
     Args:
         query: [N, H, C].
@@ -20,7 +20,6 @@ class AttentionInputs(NamedTuple):
         indptr: [N + 1] int64, or None for a table.
         source: [E], or [N, K] with -1 in empty slots.
         edge_type: int8 in the shape of `source`.
-        temperature: positive.
         logit_clamp: 0 = none.
     """
 
@@ -33,5 +32,4 @@ class AttentionInputs(NamedTuple):
     indptr: Tensor | None
     source: Tensor
     edge_type: Tensor
-    temperature: float
     logit_clamp: float

@@ -38,7 +38,7 @@ def weight(logit, lse, clamp):
 
 @kernel(inline=True)
 def logit_gradient(logit, w, drift, delta, clamp):
-    """Gradient of logit / temperature; zero where the clamp binds, NaN where the logit is NaN."""
+    """Gradient of the logit; zero where the clamp binds, NaN where the logit is NaN."""
     g = w * (drift - delta)
     return float32(0.0) if (logit > clamp or logit < -clamp) else g
 
@@ -52,7 +52,7 @@ def backward_rows(
     graph, formula = Graph(*graph), Formula(*formula)
     query, key, value, grad = Rows(*query), Rows(*key), Rows(*value), Rows(*grad)
     indptr, T = graph.indptr, graph.num_types
-    H, C, scale, inv_temperature = formula.H, formula.C, formula.scale, formula.inv_temperature
+    H, C, scale = formula.H, formula.C, formula.scale
     d = H * C
     last_edge = indptr[last] - 1
     block = make_block()
@@ -99,7 +99,7 @@ def backward_rows(
                     drifts[p] = logit_gradient(x, w, drifts[p], row_delta, formula.clamp)
                 if grad_edge.size > 0:
                     for p in range(m):
-                        grad_edge[uint64(edges[p] * H + h)] = drifts[p] * inv_temperature
+                        grad_edge[uint64(edges[p] * H + h)] = drifts[p]
                 p = 0
                 while p < m:  # runs of one type
                     table = tables[p]

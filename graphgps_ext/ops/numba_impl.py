@@ -64,13 +64,12 @@ def _graph(inputs: AttentionInputs) -> Graph:
 def _formula(inputs: AttentionInputs) -> tuple[Any, ...]:
     _, H, C = inputs.query.shape
     tensors = (
-        inputs.type_scale.double() / (C**0.5 * inputs.temperature),
-        inputs.type_bias.double() / inputs.temperature,
+        inputs.type_scale.double() / C**0.5,
+        inputs.type_bias,
         torch.empty(0) if inputs.edge_bias is None else inputs.edge_bias,
     )
     scale, bias, edge_bias = (x.detach().float().flatten().numpy() for x in tensors)
-    inv_temperature, clamp = np.float32(1 / inputs.temperature), np.float32(inputs.logit_clamp or np.inf)
-    return tuple(Formula(scale, bias, edge_bias, inv_temperature, clamp, H, C))
+    return tuple(Formula(scale, bias, edge_bias, np.float32(inputs.logit_clamp or np.inf), H, C))
 
 
 def _out_of_range(graph: Graph) -> str:
@@ -83,8 +82,8 @@ def _out_of_range(graph: Graph) -> str:
     )
 
 
-def forward(inputs: AttentionInputs, want_weights: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Output [N, H, C], log-sum-exp [N, H] of logit / temperature, weights (flat, empty unless wanted)."""
+def forward(inputs: AttentionInputs, want_weights: bool) -> tuple[Tensor, Tensor, Tensor | None]:
+    """Output [N, H, C], log-sum-exp [N, H], weights (flat, if wanted)."""
     query = inputs.query
     N, H, C = query.shape
     out, lse = query.new_empty(N, H, C), query.new_empty(N, H)
@@ -100,7 +99,7 @@ def forward(inputs: AttentionInputs, want_weights: bool) -> tuple[Tensor, Tensor
             raise IndexError(_out_of_range(graph))
 
     run_chunks(work, len(bounds) - 1)
-    return out, lse, weights
+    return out, lse, weights if want_weights else None
 
 
 def backward(
@@ -110,8 +109,8 @@ def backward(
     inputs: AttentionInputs,
     transpose: OutNeighbors,
     want_edge_grad: bool,
-) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor]:
-    """Gradients of query, key, value, type_scale, type_bias and (flat, empty unless wanted) edge_bias.
+) -> tuple[Tensor, Tensor, Tensor, Tensor, Tensor, Tensor | None]:
+    """Gradients of query, key, value, type_scale, type_bias and (flat, if wanted) edge_bias.
 
     With an edge bias the transpose needs `edge_id`.
     """
@@ -152,6 +151,7 @@ def backward(
         numba_backward.backward_columns(begin, end, *column_inputs, *column_results)
 
     run_chunks(work_columns, len(out_bounds) - 1)
-    table_scale = torch.from_numpy(grad_scale.sum(0) / (C**0.5 * inputs.temperature)).view(T, H, C)
-    table_bias = torch.from_numpy(grad_bias.sum(0) / inputs.temperature).view(T, H)
-    return grad_query, grad_key, grad_value, table_scale.float(), table_bias.float(), grad_edge
+    table_scale = torch.from_numpy(grad_scale.sum(0) / C**0.5).view(T, H, C)
+    table_bias = torch.from_numpy(grad_bias.sum(0)).view(T, H)
+    grads = grad_query, grad_key, grad_value, table_scale.float(), table_bias.float()
+    return *grads, grad_edge if want_edge_grad else None

@@ -87,14 +87,13 @@ class Graph(NamedTuple):
 class Formula(NamedTuple):
     """What makes a logit, beside query and key.
 
-    `scale` [T, H, C] holds type_scale / (sqrt(C) * temperature) and `bias` [T, H] type_bias / temperature, so
-    the loops see logit / temperature. An absent edge bias has size 0, an absent clamp is infinite.
+    `scale` [T, H, C] holds type_scale / sqrt(C), `bias` [T, H] type_bias. An absent edge bias has size 0, an
+    absent clamp is infinite.
     """
 
     scale: np.ndarray
     bias: np.ndarray
     edge_bias: np.ndarray
-    inv_temperature: np.float32
     clamp: np.float32
     H: int
     C: int
@@ -217,17 +216,17 @@ def read_edges(first, m, graph, x, y, formula, block):
 def add_biases(h, m, formula, block):
     """Add the bias of each edge's type and its own."""
     logits, tables, edges = block.logits, block.tables, block.edges
-    H, bias, edge_bias, inv_temperature = formula.H, formula.bias, formula.edge_bias, formula.inv_temperature
+    H, bias, edge_bias = formula.H, formula.bias, formula.edge_bias
     for p in range(m):
         logits[p] += bias[tables[p] + uint64(h)]
     if edge_bias.size > 0:
         for p in range(m):
-            logits[p] += edge_bias[uint64(edges[p] * H + h)] * inv_temperature
+            logits[p] += edge_bias[uint64(edges[p] * H + h)]
 
 
 @njit(inline='always')
 def logits_of_head(h, m, scaled, x, formula, block):
-    """logit / temperature of a block's edges, without the clamp: x . scaled[type of the edge] + biases."""
+    """The logits of a block's edges, without the clamp: x . scaled[type of the edge] + biases."""
     C, start = formula.C, uint64(h) * x.head
     dots(block.logits, m, scaled, uint64(h * C), block.tables, uint64(C), x.flat, start, block.near, C)
     add_biases(h, m, formula, block)

@@ -42,7 +42,6 @@ def attention(inputs: AttentionInputs, target: Tensor) -> tuple[Tensor, Tensor]:
     logits = by_type.gather(2, edge_type[:, None, None].expand(-1, H, 1)).squeeze(2)  # [E, H]
     if inputs.edge_bias is not None:
         logits = logits + inputs.edge_bias.reshape(-1, H).to(dtype)
-    logits = logits / inputs.temperature
     if inputs.logit_clamp > 0:
         logits = logits.clamp(-inputs.logit_clamp, inputs.logit_clamp)
     if valid is not None:

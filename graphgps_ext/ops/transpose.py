@@ -12,7 +12,7 @@ from typing import TypeVar
 import torch
 from torch import Tensor
 
-from graphgps_ext.graph import InNeighbors, NeighborTable, OutNeighbors, index_dtype
+from graphgps_ext.graph import InNeighbors, NeighborTable, OutNeighbors
 from graphgps_ext.ops import numba_transpose
 
 G = TypeVar('G', InNeighbors, NeighborTable)
@@ -61,7 +61,9 @@ def transpose(
         IndexError: if a source or a type is out of range (on the CPU; on a GPU nobody looks).
     """
     if source.device.type != 'cpu':
-        return transpose_torch(indptr, source, edge_type, num_sources, num_types, with_edge_id=with_edge_id)
+        from graphgps_ext.ops.triton_transpose import transpose_triton  # builds without CUDA lack Triton
+
+        return transpose_triton(indptr, source, edge_type, num_sources, num_types, with_edge_id=with_edge_id)
     _check_range('source', source, num_sources)
     _check_range('edge_type', edge_type, num_types)
     offsets = torch.arange(source.shape[0] + 1) * source.shape[1] if indptr is None else indptr
@@ -69,33 +71,6 @@ def transpose(
     made = numba_transpose.transpose(*arrays, num_sources, num_types, with_edge_id=with_edge_id)
     out_indptr, target, out_type = (torch.from_numpy(array) for array in made[:3])
     return OutNeighbors(out_indptr, target, out_type, None if made[3] is None else torch.from_numpy(made[3]))
-
-
-def transpose_torch(
-    indptr: Tensor | None,
-    source: Tensor,
-    edge_type: Tensor,
-    num_sources: int,
-    num_types: int,
-    *,
-    with_edge_id: bool,
-) -> OutNeighbors:
-    """:func:`transpose` by one sort, on any device."""
-    num_rows = source.shape[0] if indptr is None else indptr.numel() - 1
-    K = source.shape[1] if indptr is None else 0
-    source, edge_type = source.flatten(), edge_type.flatten()
-    key_dtype = index_dtype(num_sources * num_types)
-    # An empty slot's key is -T + its type, negative: it sorts to the front and is left out.
-    ordered, order = torch.sort(source.to(key_dtype) * num_types + edge_type, stable=True)
-    nodes = torch.arange(num_sources + 1, device=source.device, dtype=key_dtype)
-    out_indptr = torch.searchsorted(ordered, nodes * num_types)
-    if indptr is None:
-        target = (order // K).to(index_dtype(num_rows))
-    else:
-        rows = torch.arange(num_rows, device=source.device, dtype=index_dtype(num_rows))
-        target = rows.repeat_interleave(indptr.diff(), output_size=source.numel())[order]
-    positions = order.to(index_dtype(source.numel())) if with_edge_id else None
-    return OutNeighbors(out_indptr, target, edge_type[order], positions)
 
 
 def _check_range(name: str, x: Tensor, size: int) -> None:

@@ -1,12 +1,15 @@
 """The attention operator's kernels for CUDA, in Triton.
 
-A program works on a tile of BN segments x BH heads, BE edges of each at a time. A segment is a row of at
-most `S` edges; a longer row has further segments, whose results are merged afterwards, so no program is left
-with a hub alone. Each of the tile's R = BN * BH lines keeps BE soft-maxes of its own which meet only at the
-end: the loop over edges needs no exchange between threads except the sum over channels.
+A program works on a tile of BN segments x BH heads, BE edges of each at a time. A segment is a row of at most
+S edges. A longer row is cut where the edges' positions are multiples of S, and its segments' results are
+merged afterwards, so no program is left with a hub alone: segment s < num_rows begins row s, segment
+num_rows - 1 + n begins at edge n * S, if that lies inside of a row which is cut. Each of the tile's
+R = BN * BH lines keeps BE soft-maxes of its own which meet only at the end: the loop over edges needs no
+exchange between threads except the sum over channels.
 
-Offsets are int64. `scale` [T, H, C] holds type_scale / (sqrt(C) * temperature) and `bias` [T, H]
-type_bias / temperature, both float32. A slot of -1 is empty. Sums run in float32 and in a fixed order.
+Offsets are int64. The tables are `scale` [T, H, C], which is multiplied by FACTOR = 1 / sqrt(C), and `bias`
+[T, H], both float32. A slot of -1 is empty. Sums run in float32 and in a fixed order. A tensor may be None
+where nothing needs it. No integer is specialised, so that a kernel is compiled once for all sizes.
 """
 # ruff: noqa: RUF005 - Triton's compiler knows no unpacking
 
@@ -26,42 +29,73 @@ def _line(H, BN: tl.constexpr, BH: tl.constexpr):
 
 
 @triton.jit
-def _edges(segment, head, indptr, extra_ptr, extra_row, num_rows, num_segments, H, K: tl.constexpr, S):
-    """Row, first and last edge of each segment, the longest segment, and whether a segment exists.
+def _row_of(edge, indptr, num_rows, steps):
+    """The row that holds an edge: the last one that begins at or before it; -1 if none does.
 
-    Segment s < num_rows begins row s; the others continue the rows of `extra_row`. K > 0: a table's rows.
+    `steps` is the bit length of num_rows: the steps of a binary search among num_rows + 1 results.
     """
+    low = edge * 0
+    high = low + num_rows
+    for _ in range(steps):
+        middle = (low + high) // 2
+        after = tl.load(indptr + middle) > edge
+        low = tl.where(after | (low == high), low, middle + 1)
+        high = tl.where(after, middle, high)
+    return low - 1
+
+
+@triton.jit
+def _edges(
+    first, line, head, indptr, num_rows, num_segments, steps, H,
+    K: tl.constexpr, S: tl.constexpr, BN: tl.constexpr,
+):  # fmt: skip
+    """Row, begin and end of each segment first + line, the longest, and which segments exist.
+
+    K > 0: the rows of a table, which are not cut.
+    """
+    segment = first + line
     live = (segment < num_segments) & (head < H)
+    row = segment
     if K > 0:
-        row = segment
         begin = row * K
         end = tl.where(live, begin + K, begin)
         longest = K
     else:
-        first = segment < num_rows
-        extra = segment - num_rows
-        row = tl.where(
-            first, segment, tl.load(extra_row + extra, mask=live & (extra >= 0), other=0).to(tl.int64)
-        )
-        live = live & (row < num_rows)
-        begin = tl.load(indptr + row, mask=live, other=0)
-        stop = tl.load(indptr + row + 1, mask=live, other=0)
-        start = tl.load(extra_ptr + row, mask=live & (extra >= 0), other=0)
-        begin = tl.where(first, begin, begin + (extra - start + 1) * S)
-        end = tl.minimum(begin + S, stop)
+        leads = segment < num_rows
+        cut = (segment - num_rows + 1) * S
+        if first + BN > num_rows:
+            row = tl.where(leads, segment, _row_of(cut, indptr, num_rows, steps))
+        live = live & (row >= 0)
+        start = tl.load(indptr + row, mask=live, other=0).to(tl.int64)
+        stop = tl.load(indptr + row + 1, mask=live, other=0).to(tl.int64)
+        long = stop - start > S
+        live = live & (leads | (long & (start < cut) & (cut < stop)))
+        begin = tl.where(leads, start, cut)
+        end = tl.where(long, tl.minimum((begin // S + 1) * S, stop), stop)
+        end = tl.where(live, end, begin)
         longest = tl.max(end - begin).to(tl.int32)
     return row, begin, end, longest, live
 
 
 @triton.jit
-def _by_type(table, head, c, used, H, C, T: tl.constexpr):
-    """The rows [R, BC] of a table [T, H, C] for each line's head, one per type.
+def _first_cut(cut, indptr, num_rows, steps, S: tl.constexpr):
+    """(row, its end, whether `cut` is the first of that row's cuts): who merges the row's segments."""
+    row = _row_of(cut, indptr, num_rows, steps)
+    begin = tl.load(indptr + tl.maximum(row, 0)).to(tl.int64)
+    stop = tl.load(indptr + tl.maximum(row, 0) + 1).to(tl.int64)
+    return row, stop, (row >= 0) & (stop - begin > S) & (begin < cut) & (cut - begin <= S)
+
+
+@triton.jit
+def _by_type(table, head, c, used, H, C, T: tl.constexpr, FACTOR: tl.constexpr):
+    """The rows [R, BC] of a table [T, H, C], times FACTOR, for each line's head, one per type.
 
     Kept in registers and chosen by :func:`_choose_row`: a load per edge and channel costs more than selects.
     """
     rows = ()
     for t in tl.static_range(T):
-        rows = rows + (tl.load(table + ((t * H + head) * C)[:, None] + c, mask=used, other=0.0),)
+        row = tl.load(table + ((t * H + head) * C)[:, None] + c, mask=used, other=0.0)
+        rows = rows + (row * FACTOR,)
     return rows
 
 
@@ -107,8 +141,8 @@ def _bias_by_type(bias, head, live, H, T: tl.constexpr):
 
 @triton.jit
 def _edge_step(
-    e, begin, end, live, node, edge_type, edge_id, x, y, own, rows, biases, edge_bias, inv_temperature,
-    head, c, H, C: tl.constexpr, T: tl.constexpr, HAS_BIAS: tl.constexpr, BE: tl.constexpr,
+    e, begin, end, live, node, edge_type, edge_id, x, y, own, rows, biases, edge_bias,
+    head, c, H, C: tl.constexpr, T: tl.constexpr, BE: tl.constexpr,
     XN: tl.constexpr, XH: tl.constexpr, YN: tl.constexpr, YH: tl.constexpr,
 ):  # fmt: skip
     """The edges begin + e, ... of each line, BE of them: all that their four kernels have in common.
@@ -133,7 +167,7 @@ def _edge_step(
     if y is not None:
         far = _gathered(y, j, head, c, mask, YN, YH)
     edge = position
-    if HAS_BIAS and edge_id is not None:
+    if edge_bias is not None and edge_id is not None:
         edge = tl.load(edge_id + position, mask=ok, other=0).to(tl.int64)
     scaled = _choose_row(rows, kind, T) * near
     logit = tl.sum(scaled if own is None else own[:, None, :] * scaled, 2)
@@ -141,8 +175,8 @@ def _edge_step(
     for t in tl.static_range(1, T):
         bias = tl.where(kind == t, biases[t][:, None], bias)
     logit += bias
-    if HAS_BIAS:
-        logit += tl.load(edge_bias + edge * H + head[:, None], mask=ok, other=0.0) * inv_temperature
+    if edge_bias is not None:
+        logit += tl.load(edge_bias + edge * H + head[:, None], mask=ok, other=0.0)
     return position, there, ok, j, kind, near, scaled, far, tl.where(ok, logit, -float('inf'))
 
 
@@ -153,30 +187,30 @@ def _clamped(logit, clamp):
     return tl.where(logit < -clamp, -clamp, logit)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['num_rows', 'num_segments', 'steps'])
 def forward(
-    indptr, source, edge_type, extra_ptr, extra_row, num_rows, num_segments, S,
-    query, key, value, scale, bias, edge_bias, inv_temperature, clamp,
-    out, lse, rest, extra_out, extra_lse, extra_rest,
-    K: tl.constexpr, H: tl.constexpr, C: tl.constexpr, T: tl.constexpr,
-    HAS_BIAS: tl.constexpr, HAS_CLAMP: tl.constexpr,
+    indptr, source, edge_type, query, key, value, scale, bias, edge_bias, out, lse, rest, extra,
+    num_rows, num_segments, steps, clamp,
+    K: tl.constexpr, S: tl.constexpr, H: tl.constexpr, C: tl.constexpr, T: tl.constexpr,
+    FACTOR: tl.constexpr, HAS_CLAMP: tl.constexpr,
     QN: tl.constexpr, QH: tl.constexpr, KN: tl.constexpr, KH: tl.constexpr,
     VN: tl.constexpr, VH: tl.constexpr,
     BN: tl.constexpr, BH: tl.constexpr, BE: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
-    """Output and log-sum-exp of every segment, as if it were a row of its own.
+    """Output and log-sum-exp of every segment, as if it were a row of its own; cuts leave theirs in `extra`.
 
-    lse + rest is the log-sum-exp: float32 alone is off by 1e-3 where logits are near 1e4.
+    lse + rest is the log-sum-exp: float32 alone is off by 1e-3 where logits are near 1e4. Of `extra`
+    [*, H, C + 2] the last two columns are lse and rest.
     """
     line, head = _line(H, BN, BH)
-    segment = tl.program_id(0).to(tl.int64) * BN + line
+    first = tl.program_id(0).to(tl.int64) * BN
     row, begin, end, longest, live = _edges(
-        segment, head, indptr, extra_ptr, extra_row, num_rows, num_segments, H, K, S
+        first, line, head, indptr, num_rows, num_segments, steps, H, K, S, BN
     )
     c = tl.arange(0, BC)
     used = live[:, None] & (c < C)[None, :]
     q = _rows(query, row, head, c, used, QN, QH)
-    queries = _scaled(_by_type(scale, head, c, used, H, C, T), q, T)
+    queries = _scaled(_by_type(scale, head, c, used, H, C, T, FACTOR), q, T)
     biases = _bias_by_type(bias, head, live, H, T)
     top = tl.full([BN * BH, BE], NO_MASS, tl.float32)
     mass = tl.zeros([BN * BH, BE], tl.float32)
@@ -184,7 +218,7 @@ def forward(
     for e in range(0, longest, BE):
         _, _, ok, _, _, _, _, v, logit = _edge_step(
             e, begin, end, live, source, edge_type, None, key, value, None, queries, biases, edge_bias,
-            inv_temperature, head, c, H, C, T, HAS_BIAS, BE, KN, KH, VN, VH,
+            head, c, H, C, T, BE, KN, KH, VN, VH,
         )  # fmt: skip
         if HAS_CLAMP:
             logit = tl.where(ok, _clamped(logit, clamp), logit)
@@ -203,101 +237,81 @@ def forward(
     log_mass = tl.log(tl.where(some, sum_mass, 1.0))
     row_lse = tl.where(some, highest + log_mass, NO_MASS)
     row_rest = tl.where(some, (highest - row_lse) + log_mass, 0.0)
-    first = segment < num_rows
+    leads = live & (first + line < num_rows)
     place = row * H + head
-    tl.store(lse + place, row_lse, mask=live & first)
-    tl.store(rest + place, row_rest, mask=live & first)
-    tl.store(out + (place * C)[:, None] + c, result, mask=used & first[:, None])
-    if K == 0:
-        place = (segment - num_rows) * H + head
-        tl.store(extra_lse + place, row_lse, mask=live & ~first)
-        tl.store(extra_rest + place, row_rest, mask=live & ~first)
-        tl.store(extra_out + (place * C)[:, None] + c, result, mask=used & ~first[:, None])
+    tl.store(lse + place, row_lse, mask=leads)
+    if rest is not None:
+        tl.store(rest + place, row_rest, mask=leads)
+    channel = (c < C)[None, :]
+    tl.store(out + (place * C)[:, None] + c, result, mask=leads[:, None] & channel)
+    if extra is not None:
+        follows = live & (first + line >= num_rows)
+        place = ((first + line - num_rows) * H + head) * (C + 2)
+        tl.store(extra + place[:, None] + c, result, mask=follows[:, None] & channel)
+        tl.store(extra + place + C, row_lse, mask=follows)
+        tl.store(extra + place + C + 1, row_rest, mask=follows)
 
 
-@triton.jit
+@triton.jit(do_not_specialize=['num_rows', 'steps'])
 def merge_outputs(
-    extra_ptr, extra_row, num_rows, out, lse, rest, extra_out, extra_lse, extra_rest,
-    H: tl.constexpr, C: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
+    indptr, out, lse, rest, extra, num_rows, steps,
+    S: tl.constexpr, H: tl.constexpr, C: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """Rows of several segments: weigh each segment's output by the exponential of its log-sum-exp."""
-    extra = tl.program_id(0).to(tl.int64)
-    row = tl.load(extra_row + extra).to(tl.int64)
-    if row < num_rows:
-        start = tl.load(extra_ptr + row)
-        if extra == start:  # the first of the row's extra segments does the work for all of them
-            head = tl.program_id(1) * BH + tl.arange(0, BH)
-            c = tl.arange(0, BC)
-            live = head < H
-            used = live[:, None] & (c < C)[None, :]
-            place = row * H + head
-            top = tl.load(lse + place, mask=live, other=0.0)
-            mass = tl.exp(tl.load(rest + place, mask=live, other=0.0))
-            total = tl.load(out + (place * C)[:, None] + c, mask=used, other=0.0).to(tl.float32)
-            total = total * mass[:, None]
-            for s in range(start, tl.load(extra_ptr + row + 1)):
-                part = s * H + head
-                part_lse = tl.load(extra_lse + part, mask=live, other=0.0)
-                part_rest = tl.load(extra_rest + part, mask=live, other=0.0)
-                part_out = tl.load(extra_out + (part * C)[:, None] + c, mask=used, other=0.0)
-                higher = tl.maximum(top, part_lse)
-                shrink, w = tl.exp(top - higher), tl.exp((part_lse - higher) + part_rest)
-                total = total * shrink[:, None] + part_out * w[:, None]
-                mass = mass * shrink + w
-                top = higher
-            row_lse = top + tl.log(mass)
-            tl.store(lse + place, row_lse, mask=live)
-            tl.store(rest + place, (top - row_lse) + tl.log(mass), mask=live)
-            tl.store(out + (place * C)[:, None] + c, total / mass[:, None], mask=used)
+    first = tl.program_id(0).to(tl.int64)
+    row, stop, merges = _first_cut((first + 1) * S, indptr, num_rows, steps, S)
+    if merges:
+        head = tl.program_id(1) * BH + tl.arange(0, BH)
+        c = tl.arange(0, BC)
+        live = head < H
+        used = live[:, None] & (c < C)[None, :]
+        place = row * H + head
+        top = tl.load(lse + place, mask=live, other=0.0)
+        mass = tl.exp(tl.load(rest + place, mask=live, other=0.0))
+        total = tl.load(out + (place * C)[:, None] + c, mask=used, other=0.0).to(tl.float32)
+        total = total * mass[:, None]
+        for n in range(first, (stop - 1) // S):
+            part = (n * H + head) * (C + 2)
+            part_out = tl.load(extra + part[:, None] + c, mask=used, other=0.0)
+            part_lse = tl.load(extra + part + C, mask=live, other=0.0)
+            part_rest = tl.load(extra + part + C + 1, mask=live, other=0.0)
+            higher = tl.maximum(top, part_lse)
+            shrink, w = tl.exp(top - higher), tl.exp((part_lse - higher) + part_rest)
+            total = total * shrink[:, None] + part_out * w[:, None]
+            mass = mass * shrink + w
+            top = higher
+        row_lse = top + tl.log(mass)
+        tl.store(lse + place, row_lse, mask=live)
+        tl.store(rest + place, (top - row_lse) + tl.log(mass), mask=live)
+        tl.store(out + (place * C)[:, None] + c, total / mass[:, None], mask=used)
 
 
-@triton.jit
-def merge_sums(
-    extra_ptr, extra_row, num_rows, total, extra_total,
-    H: tl.constexpr, C: tl.constexpr, BH: tl.constexpr, BC: tl.constexpr,
-):  # fmt: skip
-    """Rows of several segments: add the extra segments' sums to the first's."""
-    extra = tl.program_id(0).to(tl.int64)
-    row = tl.load(extra_row + extra).to(tl.int64)
-    if row < num_rows:
-        start = tl.load(extra_ptr + row)
-        if extra == start:
-            head = tl.program_id(1) * BH + tl.arange(0, BH)
-            c = tl.arange(0, BC)
-            used = (head < H)[:, None] & (c < C)[None, :]
-            place = ((row * H + head) * C)[:, None] + c
-            x = tl.load(total + place, mask=used, other=0.0).to(tl.float32)
-            for s in range(start, tl.load(extra_ptr + row + 1)):
-                x += tl.load(extra_total + ((s * H + head) * C)[:, None] + c, mask=used, other=0.0)
-            tl.store(total + place, x, mask=used)
-
-
-@triton.jit
+@triton.jit(do_not_specialize=['num_rows', 'num_segments', 'steps'])
 def edge_weights(
-    indptr, source, edge_type, extra_ptr, extra_row, num_rows, num_segments, S,
-    query, key, scale, bias, edge_bias, inv_temperature, clamp, lse, rest, weights,
-    K: tl.constexpr, H: tl.constexpr, C: tl.constexpr, T: tl.constexpr,
-    HAS_BIAS: tl.constexpr, HAS_CLAMP: tl.constexpr,
+    indptr, source, edge_type, query, key, scale, bias, edge_bias, lse, rest, weights,
+    num_rows, num_segments, steps, clamp,
+    K: tl.constexpr, S: tl.constexpr, H: tl.constexpr, C: tl.constexpr, T: tl.constexpr,
+    FACTOR: tl.constexpr, HAS_CLAMP: tl.constexpr,
     QN: tl.constexpr, QH: tl.constexpr, KN: tl.constexpr, KH: tl.constexpr,
     BN: tl.constexpr, BH: tl.constexpr, BE: tl.constexpr, BC: tl.constexpr,
 ):  # fmt: skip
     """The weight of every edge from its row's log-sum-exp; 0 in empty slots."""
     line, head = _line(H, BN, BH)
-    segment = tl.program_id(0).to(tl.int64) * BN + line
+    first = tl.program_id(0).to(tl.int64) * BN
     row, begin, end, longest, live = _edges(
-        segment, head, indptr, extra_ptr, extra_row, num_rows, num_segments, H, K, S
+        first, line, head, indptr, num_rows, num_segments, steps, H, K, S, BN
     )
     c = tl.arange(0, BC)
     used = live[:, None] & (c < C)[None, :]
     q = _rows(query, row, head, c, used, QN, QH)
-    queries = _scaled(_by_type(scale, head, c, used, H, C, T), q, T)
+    queries = _scaled(_by_type(scale, head, c, used, H, C, T, FACTOR), q, T)
     biases = _bias_by_type(bias, head, live, H, T)
     row_lse = tl.load(lse + row * H + head, mask=live, other=0.0)
     row_rest = tl.load(rest + row * H + head, mask=live, other=0.0)
     for e in range(0, longest, BE):
         position, there, ok, _, _, _, _, _, logit = _edge_step(
             e, begin, end, live, source, edge_type, None, key, None, None, queries, biases, edge_bias,
-            inv_temperature, head, c, H, C, T, HAS_BIAS, BE, KN, KH, 0, 0,
+            head, c, H, C, T, BE, KN, KH, 0, 0,
         )  # fmt: skip
         if HAS_CLAMP:
             logit = tl.where(ok, _clamped(logit, clamp), logit)

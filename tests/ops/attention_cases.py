@@ -18,7 +18,7 @@ class Case:
 
     neighbors: Graph
     inputs: tuple[Tensor, ...]
-    temperature: float = 1.0
+    temperature: float | Tensor = 1.0
     logit_clamp: float = 0.0
 
     def keywords(self) -> dict[str, object]:

@@ -92,6 +92,10 @@ def test_shapes_that_do_not_fit_are_named(
 def test_settings_out_of_range_are_named(case: Case) -> None:
     with pytest.raises(ValueError, match='temperature must be positive, got 0'):
         call(case, temperature=0)
+    with pytest.raises(ValueError, match=r'temperature needs shape \[\] on cpu, got \[1\] on cpu'):
+        call(case, temperature=torch.ones(1))
+    with pytest.raises(ValueError, match=r'temperature needs shape \[\] on cpu, got \[\] on meta'):
+        call(case, temperature=torch.ones((), device='meta'))
     with pytest.raises(ValueError, match=r'logit_clamp must be 0 \(none\) or positive, got -1'):
         call(case, logit_clamp=-1)
     with pytest.raises(ValueError, match=r'edge_bias needs shape \(5, 2\), got \(5, 1\)'):

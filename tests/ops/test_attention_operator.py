@@ -9,6 +9,7 @@ import pytest
 import torch
 from attention_cases import Case, csr, problem, table
 from attention_checks import outcome
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
 
 from graphgps_ext.graph import NeighborTable
 from graphgps_ext.ops import sparse_attention, with_transpose
@@ -75,7 +76,7 @@ def operator_arguments(kind: str, *, with_bias: bool, implementation: str = 'num
         assert out is not None
         transpose = (out.indptr, out.target, out.edge_type, out.edge_id)
     arrays = (graph.indptr, graph.source, graph.edge_type, *transpose)
-    return (*case.inputs[:5], bias, *arrays, 0.5, 4.0, True, implementation)
+    return (*case.inputs[:5], bias, *arrays, 4.0, True, implementation)
 
 
 @pytest.mark.parametrize('kind', ['csr', 'table'])
@@ -87,7 +88,7 @@ def test_operators_pass_opcheck(kind: str, with_bias: bool) -> None:
     detached = [x.detach() if isinstance(x, torch.Tensor) else x for x in args]
     torch.library.opcheck(
         fused_attention_backward,
-        (torch.ones_like(out), out.detach(), lse, *detached[:15], with_bias, 'numba'),
+        (torch.ones_like(out), out.detach(), lse, *detached[:14], with_bias, 'numba'),
     )
 
 
@@ -106,6 +107,39 @@ def test_torch_compile_takes_the_operator_without_a_graph_break(kind: str) -> No
     torch.testing.assert_close(compiled(x), layer(x))
     (found,) = torch.autograd.grad(compiled(x), x)
     torch.testing.assert_close(found, torch.autograd.grad(layer(x), x)[0])
+
+
+def test_the_operator_and_eager_mode_give_equal_bits() -> None:
+    args = operator_arguments('csr', with_bias=True)
+    g = torch.Generator().manual_seed(0)
+    graph = csr([2, 0, 3], 4, 2, g)
+    q, k, v, scale, bias, edge_bias = args[:6]
+    keywords = {'edge_bias': edge_bias, 'logit_clamp': 4.0, 'return_weights': True}
+    out, weights = sparse_attention(q, k, v, graph, scale, bias, **keywords)
+    true_out, _, true_weights = fused_attention(*args)
+    assert torch.equal(out, true_out) and torch.equal(weights.flatten(), true_weights)
+    grad = torch.randn(out.shape, generator=g)
+    found, truth = (torch.autograd.grad(x, args[:6], grad) for x in (out, true_out))
+    assert all(torch.equal(x, y) for x, y in zip(found, truth, strict=True))
+
+
+def test_a_second_derivative_is_refused() -> None:
+    g = torch.Generator().manual_seed(0)
+    case = problem(csr([2, 0, 3], 4, 2, g), 2, 3, 2, g)
+    out, _ = case.run('numba')
+    (grad,) = torch.autograd.grad(out.sum(), case.inputs[0], create_graph=True)
+    with pytest.raises(RuntimeError, match='register_autograd'):
+        torch.autograd.grad(grad.sum(), case.inputs[1])
+
+
+def test_fake_tensors_pass_through() -> None:
+    g = torch.Generator().manual_seed(0)
+    graph = csr([2, 0, 3], 4, 2, g)
+    with FakeTensorMode(allow_non_fake_inputs=True) as mode:
+        rows = [mode.from_tensor(torch.empty(n, 2, 3)) for n in (3, 4, 4)]
+        tables = torch.empty(2, 2, 3), torch.empty(2, 2)
+        out = sparse_attention(*rows, graph, *tables)
+    assert out.shape == (3, 2, 3) and type(out) is FakeTensor
 
 
 def test_autocast_computes_the_attention_in_float32_on_the_cpu() -> None:

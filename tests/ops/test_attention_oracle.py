@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 from attention_cases import Case, csr, drawn_cases, problem, table
@@ -147,21 +149,31 @@ def test_views_of_one_fused_projection_are_taken_as_they_are(implementation: str
         torch.testing.assert_close(found, torch.autograd.grad(true.sum(), whole)[0])
 
 
+@pytest.mark.parametrize('implementation', IMPLEMENTATIONS)
+def test_a_temperature_in_a_tensor_gives_what_the_number_gives(implementation: str) -> None:
+    g = seeded()
+    case = problem(table(6, 4, 5, 3, g), 2, 5, 3, g, with_bias=True, logit_clamp=2.0)
+    grad = torch.randn(6, 2, 5, generator=g)
+    for temperature in (1.0, 0.3):
+        truth = outcome(replace(case, temperature=temperature), implementation, grad)
+        found = outcome(replace(case, temperature=torch.tensor(temperature)), implementation, grad)
+        assert all(torch.equal(found[name], truth[name]) for name in truth), temperature
+
+
 def test_reference_passes_gradcheck_in_float64() -> None:
     g = seeded()
     for graph in (csr([0, 1, 3, 2], 4, 3, g), table(4, 3, 4, 3, g)):
         for clamp in (0.0, 1.5):
-            case = problem(
-                graph, 2, 3, 3, g, with_bias=True, temperature=0.7, logit_clamp=clamp, dtype=torch.float64
-            )
+            case = problem(graph, 2, 3, 3, g, with_bias=True, logit_clamp=clamp, dtype=torch.float64)
+            temperature = torch.tensor(0.7, dtype=torch.float64, requires_grad=True)
 
             def call(*x: torch.Tensor, graph=graph, clamp=clamp) -> torch.Tensor:
                 return sparse_attention(
-                    *x[:3], graph, *x[3:5], edge_bias=x[5], temperature=0.7, logit_clamp=clamp,
+                    *x[:3], graph, *x[3:5], edge_bias=x[5], temperature=x[6], logit_clamp=clamp,
                     implementation='torch',
                 )  # fmt: skip
 
-            assert torch.autograd.gradcheck(call, case.inputs)
+            assert torch.autograd.gradcheck(call, (*case.inputs, temperature))
 
 
 def test_int64_sources_give_what_int32_sources_give() -> None:

@@ -1,8 +1,15 @@
-"""The transpose of CSR graphs and tables, by both of its implementations."""
+"""The transpose of CSR graphs and tables, by both of its implementations.
+
+Triton's kernel runs on a GPU where there is one, else in its interpreter, which is chosen when a kernel is
+defined: a run without a GPU repeats these tests in a process that has TRITON_INTERPRET set.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import os
+import subprocess
+import sys
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -10,7 +17,38 @@ from attention_cases import csr, table
 from attention_oracle import edge_list
 
 from graphgps_ext.graph import Graph, InNeighbors, OutNeighbors
-from graphgps_ext.ops.transpose import transpose, transpose_torch, with_transpose
+from graphgps_ext.ops.transpose import transpose, with_transpose
+
+INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
+ON_GPU = torch.cuda.is_available() and not INTERPRETED
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(ON_GPU or INTERPRETED, reason='the kernel runs in this process')
+@pytest.mark.skipif(find_spec('triton') is None, reason='needs triton')
+def test_triton_transposes_pass_in_the_interpreter() -> None:
+    done = subprocess.run(
+        [sys.executable, '-m', 'pytest', '-q', '-x', '-p', 'no:cacheprovider', '-k', 'triton', __file__],
+        env={**os.environ, 'TRITON_INTERPRET': '1'},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+def transposed(implementation: str, graph: Graph, num_types: int) -> OutNeighbors:
+    """With edge ids, on the CPU."""
+    arrays = (graph.num_sources, num_types)
+    if implementation == 'numba':
+        return transpose(graph.indptr, graph.source, graph.edge_type, *arrays, with_edge_id=True)
+    if not (ON_GPU or INTERPRETED):
+        pytest.skip('runs in the interpreter instead')
+    from graphgps_ext.ops.triton_transpose import transpose_triton
+
+    graph = graph.to('cuda' if ON_GPU else 'cpu')
+    made = transpose_triton(graph.indptr, graph.source, graph.edge_type, *arrays, with_edge_id=True)
+    return made.to('cpu')
 
 
 def by_source(graph: Graph) -> list[list[tuple[int, int, int]]]:
@@ -22,16 +60,23 @@ def by_source(graph: Graph) -> list[list[tuple[int, int, int]]]:
     return [sorted(row, key=lambda edge: (edge[2], edge[1])) for row in rows]
 
 
-@pytest.mark.parametrize('make', [transpose, transpose_torch])
-@pytest.mark.parametrize('kind', ['csr', 'table', 'empty'])
-def test_transpose_lists_the_out_edges_of_each_source_by_type(
-    make: Callable[..., OutNeighbors], kind: str
-) -> None:
-    g = torch.Generator().manual_seed(0)
-    graph = {'csr': csr([3, 0, 7, 1], 5, 3, g), 'table': table(6, 4, 5, 3, g), 'empty': csr([], 3, 3, g)}[
-        kind
-    ]
-    out = make(graph.indptr, graph.source, graph.edge_type, graph.num_sources, 3, with_edge_id=True)
+GRAPHS = {
+    'csr': lambda g: csr([3, 0, 7, 1], 5, 3, g),
+    'several programs': lambda g: csr([9, 0, 70, 1] * 8, 5, 3, g),
+    'more sources than edges': lambda g: csr([1, 2], 700, 3, g),
+    'empty': lambda g: csr([], 3, 3, g),
+    'rows without edges': lambda g: csr([0, 0], 3, 3, g),
+    'table': lambda g: table(6, 4, 5, 3, g),
+    'table of one column': lambda g: table(300, 1, 40, 3, g),
+    'table of no rows': lambda g: table(0, 3, 5, 3, g),
+}
+
+
+@pytest.mark.parametrize('implementation', ['numba', 'triton'])
+@pytest.mark.parametrize('kind', GRAPHS)
+def test_transpose_lists_the_out_edges_of_each_source_by_type(implementation: str, kind: str) -> None:
+    graph = GRAPHS[kind](torch.Generator().manual_seed(0))
+    out = transposed(implementation, graph, 3)
     ptr, target, types, edge_id = out.indptr, out.target, out.edge_type, out.edge_id
     assert edge_id is not None
     found = [
