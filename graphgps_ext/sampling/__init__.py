@@ -4,7 +4,7 @@ from graphgps_ext.sampling.neighborhood import LayeredNeighborhood, layered_neig
 from graphgps_ext.sampling.neighbors import sample_neighbors
 from graphgps_ext.sampling.neighbors_numba import RowSums, row_sums
 from graphgps_ext.sampling.plan import SamplingPlan
-from graphgps_ext.sampling.random import stream_key
+from graphgps_ext.sampling.random import signed, stream_key
 from graphgps_ext.sampling.strategies import FILLS, STRATEGIES
 
 __all__ = [
@@ -16,5 +16,6 @@ __all__ = [
     'layered_neighborhood',
     'row_sums',
     'sample_neighbors',
+    'signed',
     'stream_key',
 ]

@@ -21,9 +21,7 @@ _MIX_1, _MIX_2 = np.uint64(MIX_1), np.uint64(MIX_2)
 _27, _30, _31 = np.uint64(27), np.uint64(30), np.uint64(31)
 _UNIFORM_SHIFT = np.uint64(64 - UNIFORM_BITS)
 _UNIFORM_SCALE = 2.0**-UNIFORM_BITS
-_KEY_MASK = np.int64(
-    -(2**22)
-)  # what of a key's float64 counts: its exponent and 30 bits, as in `neighbors_torch`
+_KEY_MASK = np.int64(-(2**22))  # what of a key's float64 counts: exponent and 30 bits, as in `triton_kernels`
 _52, _SQRT_HALF_BITS, _LOG_2 = np.int64(52), np.float64(0.5**0.5).view(np.int64), math.log(2.0)
 _INT64_MAX = np.int64(2**63 - 1)
 _SLACK = 1.0 + 1e-8  # above the rounding of a logarithm and of a key, far below what pruning gains

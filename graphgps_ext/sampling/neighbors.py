@@ -10,7 +10,7 @@ from torch import Tensor
 
 from graphgps_ext.graph import InNeighbors, NeighborTable
 from graphgps_ext.sampling.neighbors_numba import RowSums, draw_numba
-from graphgps_ext.sampling.neighbors_torch import draw_torch
+from graphgps_ext.sampling.random import stream_key
 from graphgps_ext.sampling.strategies import FILLS, STRATEGIES, check_nodes, check_weights
 
 
@@ -21,15 +21,17 @@ def sample_neighbors(
     *,
     strategy: str,
     fill: str,
-    key: int,
+    key: int | Tensor,
     nodes: Tensor | None = None,
     sums: RowSums | None = None,
+    checked: bool = False,
 ) -> NeighborTable:
     """Draws K = `degree` in-neighbours of every node, or of `nodes`.
 
     A row depends on (key, node) alone: not on the other rows asked for, nor on the number of threads. The CPU
-    and CUDA draw from equal random numbers; their logarithms may differ in the last bits, which changes a row
-    only when two of its keys agree in their first 31 bits. (Running sums change the draw, not its law.)
+    and CUDA draw from equal random numbers and give equal rows, bit for bit, but for one case: their
+    logarithms may differ in the last bits, which changes a row only when two of its keys agree in their first
+    31 bits. (Running sums change the draw, not its law.)
 
     Args:
         graph: the attention graph; its device decides where the draw runs.
@@ -41,10 +43,13 @@ def sample_neighbors(
         fill: what a row with fewer than K drawable edges gets in its last slots: 'mask' leaves them empty,
             'repeat' draws with replacement in proportion to the weights (a repeated neighbour counts twice in
             the soft-max). An edge of weight 0 is never drawn, and a row without a drawable edge stays empty.
-        key: 64-bit key of the draw, see :func:`~graphgps_ext.sampling.random.stream_key`.
+        key: 64-bit key of the draw, see :func:`~graphgps_ext.sampling.random.stream_key`; or the same 64 bits
+            as int64 [] on the device of the graph, where a CUDA graph that draws reads them at each replay.
         nodes: [n] int64, the nodes whose rows are wanted, in any order; default all.
         sums: :func:`~graphgps_ext.sampling.row_sums` of these weights, for weights that are drawn from many
             times on a CPU. They must not change in between.
+        checked: weights and nodes are known to be good, so that on CUDA nobody looks and the host does not
+            wait.
 
     Returns:
         A table of n (or N) rows with `edge_id`. Neighbours are ids of the whole graph; the distinct edges of
@@ -53,19 +58,31 @@ def sample_neighbors(
     Raises:
         ValueError: on a bad argument, or if a weight of a row asked for is negative, NaN or infinite.
     """
-    _check(graph, weights, degree, strategy, fill, nodes)
+    _check(graph, weights, degree, strategy, fill)
+    if nodes is not None:
+        check_nodes('nodes', nodes, None if checked and nodes.is_cuda else graph.num_nodes)
     if strategy == 'uniform':
         weights = None
-    if graph.indptr.is_cuda:
-        source, edge_type, edge_id = draw_torch(graph, weights, degree, strategy, fill, key, nodes)
+    draw = (graph, weights, degree, strategy, fill)
+    if not graph.indptr.is_cuda:
+        source, edge_type, edge_id = draw_numba(*draw, int(key), nodes, sums)
     else:
-        source, edge_type, edge_id = draw_numba(graph, weights, degree, strategy, fill, key, nodes, sums)
+        from graphgps_ext.sampling.neighbors_triton import draw_triton  # builds without CUDA lack Triton
+
+        source, edge_type, edge_id = draw_triton(*draw, key, nodes, checked=checked)
     return NeighborTable(source, edge_type, graph.num_sources, edge_id)
 
 
-def _check(
-    graph: InNeighbors, weights: Tensor | None, degree: int, strategy: str, fill: str, nodes: Tensor | None
-) -> None:
+def layer_key(key: int | Tensor, layer: int) -> int | Tensor:
+    """`stream_key(key, layer)`; of a key int64 [] on a GPU it stays there, and the host does not wait."""
+    if isinstance(key, Tensor) and key.is_cuda:
+        from graphgps_ext.sampling.neighbors_triton import derive_key
+
+        return derive_key(key, layer)
+    return stream_key(int(key), layer)
+
+
+def _check(graph: InNeighbors, weights: Tensor | None, degree: int, strategy: str, fill: str) -> None:
     if strategy not in STRATEGIES:
         raise ValueError(f'strategy must be one of {", ".join(STRATEGIES)}, got {strategy!r} (spex.strategy)')
     if fill not in FILLS:
@@ -76,5 +93,3 @@ def _check(
         check_weights(graph, weights)
     elif strategy != 'uniform':
         raise ValueError(f'strategy {strategy!r} needs weights, got None')
-    if nodes is not None:  # on CUDA indexing itself asserts, without a wait
-        check_nodes('nodes', nodes, None if nodes.is_cuda else graph.num_nodes)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from graphgps_ext.graph import InNeighbors, NeighborTable, PerLayer
 from graphgps_ext.sampling.kernels import LONG_ROW
-from graphgps_ext.sampling.neighbors import sample_neighbors
+from graphgps_ext.sampling.neighbors import layer_key, sample_neighbors
 from graphgps_ext.sampling.neighbors_numba import RowSums, row_sums
-from graphgps_ext.sampling.random import stream_key
+from graphgps_ext.sampling.strategies import check_all_weights
 
 
 @dataclass(frozen=True)
@@ -55,17 +55,24 @@ class SamplingPlan:
         """L, the number of layers."""
         return len(self.layer_degrees)
 
-    def draw(self, layer: int, nodes: Tensor | None, key: int) -> NeighborTable:
-        """The table of one layer for `nodes` (None = all), a function of (key, layer, node)."""
+    def draw(self, layer: int, nodes: Tensor | None, key: int | Tensor) -> NeighborTable:
+        """The table of one layer for `nodes` (None = all), a function of (key, layer, node).
+
+        On a GPU the host waits for nothing and looks at neither nodes nor scores (:meth:`prepared` does at
+        the latter), so the draw can be captured in a CUDA graph. With a key int64 [] on the device each
+        replay draws by the number that it then finds there, such as after `key.fill_(signed(stream_key(seed,
+        epoch)))`, and as that number would draw by itself.
+        """
         return sample_neighbors(
             self.graph,
             self.scores[layer],
             self.layer_degrees[layer],
             strategy=self.strategy,
             fill=self.fill,
-            key=stream_key(key, layer),
+            key=layer_key(key, layer),
             nodes=nodes,
             sums=self.sums[layer] if self.sums else None,
+            checked=True,
         )
 
     @cached_property
@@ -74,8 +81,20 @@ class SamplingPlan:
         return int(self.graph.edge_type.max()) + 1 if self.graph.num_edges else 1
 
     def prepared(self) -> SamplingPlan:
-        """The plan with running sums for many draws on a CPU, in layers whose edges lie in long rows."""
-        if self.strategy != 'weighted' or self.graph.indptr.is_cuda:
+        """The plan, ready for many draws: all that needs a look at its numbers is done here.
+
+        On a CPU weighted draws get running sums, in layers whose edges lie in long rows. On a GPU all scores
+        are checked, once, and :attr:`num_types` is found, so that nothing waits for the device afterwards.
+
+        Raises:
+            ValueError: if a score that is read here is negative, NaN or infinite.
+        """
+        if self.graph.indptr.is_cuda:
+            read = [scores for scores in self.scores if scores is not None and self.strategy != 'uniform']
+            PerLayer(read).map(lambda scores: check_all_weights(self.graph, scores))
+            _ = self.num_types
+            return self
+        if self.strategy != 'weighted':
             return self
         degree, half = self.graph.degree(), self.graph.num_edges / 2
         # Layers may share their scores: `map` makes the sums of a tensor once.

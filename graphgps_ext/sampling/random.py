@@ -2,13 +2,11 @@
 
 That makes a sample independent of the number of threads, of the order of rows and of the device, and a
 resumed run repeats it. The generator is splitmix64 (Steele, Lea & Flood 2014): each (key, node) starts a
-stream of its own, and number `slot` of the stream is read off directly. The integer arithmetic is the same
-here, in torch, as in the compiled kernels, so all give equal bits.
+stream of its own, and number `slot` of the stream is read off directly. The compiled kernels do the integer
+arithmetic of this file, so all give equal bits.
 """
 
 from __future__ import annotations
-
-from torch import Tensor
 
 MASK = 2**64 - 1
 GOLDEN = 0x9E3779B97F4A7C15  # 2⁶⁴ / golden ratio: the step between numbers of one stream
@@ -50,26 +48,3 @@ def signed(value: int) -> int:
     """The int64 with the same 64 bits, the form in which torch takes a key."""
     value &= MASK
     return value - 2**64 if value >> 63 else value
-
-
-def mix(value: Tensor) -> Tensor:
-    """:func:`mix_int` for an int64 tensor of any shape, on any device."""
-    value = (value ^ logical_shift(value, 30)) * signed(MIX_1)
-    value = (value ^ logical_shift(value, 27)) * signed(MIX_2)
-    return value ^ logical_shift(value, 31)
-
-
-def logical_shift(value: Tensor, bits: int) -> Tensor:
-    """Right shift which fills with zeros; torch's own copies the sign of an int64."""
-    return (value >> bits) & (MASK >> bits)
-
-
-def row_key(key: int, node: Tensor) -> Tensor:
-    """int64 like `node`: the start of each node's stream under `key`."""
-    return mix(node * signed(NODE_STEP) ^ signed(mix_int(key)))
-
-
-def uniform(row: Tensor, slot: Tensor) -> Tensor:
-    """float64 in the open interval (0, 1): number `slot` of the streams that start at `row` (both int64)."""
-    bits = mix(row + (slot + 1) * signed(GOLDEN))
-    return (logical_shift(bits, 64 - UNIFORM_BITS).double() + 0.5) * 2.0**-UNIFORM_BITS

@@ -20,6 +20,15 @@ def check_weights(graph: InNeighbors, weights: Tensor) -> None:
         )
 
 
+def check_all_weights(graph: InNeighbors, weights: Tensor) -> None:
+    """ValueError if a weight is negative, NaN or infinite; a GPU has to be waited for."""
+    check_weights(graph, weights)
+    bad = ~((weights >= 0) & (weights < torch.inf))
+    if bad.any():
+        first = bad.int().argmax()
+        raise bad_weight(int(torch.searchsorted(graph.indptr, first, right=True)) - 1)
+
+
 def bad_weight(node: int) -> ValueError:
     """The error for a weight that is negative, NaN or infinite, in the row of `node`."""
     return ValueError(f'weights must be finite and not negative, an in-edge of node {node} has another one')

@@ -11,6 +11,63 @@ import torch
 from torch import Tensor
 
 from graphgps_ext.graph import InNeighbors, NeighborTable
+from graphgps_ext.sampling.random import GOLDEN, MASK, MIX_1, MIX_2, NODE_STEP, UNIFORM_BITS, mix_int, signed
+
+
+def mix(value: Tensor) -> Tensor:
+    """`mix_int` for an int64 tensor of any shape."""
+    value = (value ^ logical_shift(value, 30)) * signed(MIX_1)
+    value = (value ^ logical_shift(value, 27)) * signed(MIX_2)
+    return value ^ logical_shift(value, 31)
+
+
+def logical_shift(value: Tensor, bits: int) -> Tensor:
+    """Right shift which fills with zeros; torch's own copies the sign of an int64."""
+    return (value >> bits) & (MASK >> bits)
+
+
+def row_key(key: int, node: Tensor) -> Tensor:
+    """int64 like `node`: the start of each node's stream under `key`."""
+    return mix(node * signed(NODE_STEP) ^ signed(mix_int(key)))
+
+
+def uniform(row: Tensor, slot: Tensor) -> Tensor:
+    """float64 in the open interval (0, 1): number `slot` of the streams that start at `row` (both int64)."""
+    bits = mix(row + (slot + 1) * signed(GOLDEN))
+    return (logical_shift(bits, 64 - UNIFORM_BITS).double() + 0.5) * 2.0**-UNIFORM_BITS
+
+
+def draw_oracle(
+    graph: InNeighbors,
+    weights: Tensor | None,
+    degree: int,
+    strategy: str,
+    fill: str,
+    key: int,
+    nodes: Tensor | None,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """source, edge_type and edge_id, each [n, K]: a sort of each row by exponent and 30 bits of its keys."""
+    edge_id = torch.full((graph.num_nodes if nodes is None else nodes.numel(), degree), -1)
+    for row, node in enumerate(range(graph.num_nodes) if nodes is None else nodes.tolist()):
+        begin, end = graph.indptr[node].item(), graph.indptr[node + 1].item()
+        stream, slot = row_key(key, torch.tensor(node)), torch.arange(end - begin)
+        weight = torch.ones(end - begin) if weights is None else weights[begin:end]
+        keys = torch.ones(end - begin).double() if strategy == 'top' else -uniform(stream, slot).log()
+        keys = (keys / weight.double()).view(torch.int64) >> 22
+        drawable = (weight > 0).nonzero().squeeze(1)
+        chosen = drawable[keys[drawable].argsort(stable=True)][:degree].sort().values.tolist()
+        if fill == 'repeat' and 0 < len(chosen) < degree:
+            sums = list(itertools.accumulate(weight[chosen].double().tolist()))
+            for k in range(len(chosen), degree):
+                at = uniform(stream, torch.tensor(end - begin + k)).item() * sums[-1]
+                chosen.append(chosen[sum(s <= at for s in sums[:-1])])
+        edge_id[row, : len(chosen)] = begin + torch.tensor(chosen, dtype=torch.int64)
+    taken = edge_id >= 0
+    source = edge_id.new_full(edge_id.shape, -1, dtype=graph.source.dtype)
+    source[taken] = graph.source[edge_id[taken]]
+    edge_type = edge_id.new_zeros(edge_id.shape, dtype=torch.int8)
+    edge_type[taken] = graph.edge_type[edge_id[taken]]
+    return source, edge_type, edge_id
 
 
 def graph_of_rows(rows: Sequence[Sequence[int]], num_sources: int | None = None) -> InNeighbors:

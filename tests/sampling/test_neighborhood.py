@@ -23,7 +23,7 @@ def graphs(draw: st.DrawFn) -> InNeighbors:
 
 @given(data=st.data(), graph=graphs(), degrees=st.lists(st.integers(1, 5), max_size=4))
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_walk_equals_dictionary_oracle(implementation: str, data: st.DataObject, graph, degrees):
+def test_walk_equals_dictionary_oracle(relabeler: str, data: st.DataObject, graph, degrees):
     nodes = st.integers(0, graph.num_nodes - 1)
     seeds = data.draw(st.lists(nodes, unique=True))
     plan, key = plan_of(graph, degrees), data.draw(st.integers(0, 1000))
@@ -51,9 +51,7 @@ def test_walk_equals_dictionary_oracle(implementation: str, data: st.DataObject,
 
 @given(graph=graphs(), degrees=st.lists(st.integers(1, 5), min_size=1, max_size=3))
 @settings(max_examples=25, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-def test_all_nodes_as_seeds_equal_the_general_case(
-    implementation: str, graph: InNeighbors, degrees: list[int]
-):
+def test_all_nodes_as_seeds_equal_the_general_case(relabeler: str, graph: InNeighbors, degrees: list[int]):
     seeds = torch.arange(graph.num_nodes)
     quick = layered_neighborhood(plan_of(graph, degrees), seeds, key=7)
     # one node more in the whole graph: the seeds are no longer all nodes, so the general case relabels
@@ -67,14 +65,14 @@ def test_all_nodes_as_seeds_equal_the_general_case(
         assert one.num_sources == other.num_sources
 
 
-def test_all_nodes_in_another_order_keep_that_order(implementation: str):
+def test_all_nodes_in_another_order_keep_that_order(relabeler: str):
     graph = graph_of_rows([[1], [2], [0]])
     walk = layered_neighborhood(plan_of(graph, [1]), torch.tensor([2, 0, 1]), 0)
     assert walk.n_id.tolist() == [2, 0, 1]
     assert walk.layers[0].source.tolist() == [[1], [2], [0]]
 
 
-def test_a_path_worked_by_hand(implementation: str):
+def test_a_path_worked_by_hand(relabeler: str):
     """0 <- 1 <- 2 <- 3, seeds 0: each layer adds one node, and a node without in-edges has an empty row."""
     graph = graph_of_rows([[1], [2], [3], []])
     walk = layered_neighborhood(plan_of(graph, [2, 2, 2, 2]), torch.tensor([0]), 0)
@@ -93,7 +91,7 @@ def test_a_path_worked_by_hand(implementation: str):
         ([-1, 0], r'seeds must lie in \[0, 3\), got -1 to 0'),
     ],
 )
-def test_bad_seeds_are_named(implementation: str, seeds: list[int], message: str):
+def test_bad_seeds_are_named(relabeler: str, seeds: list[int], message: str):
     graph = graph_of_rows([[1], [2], [0]])
     with pytest.raises(ValueError, match=message):
         layered_neighborhood(plan_of(graph, [1]), torch.tensor(seeds), 0)

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import torch
 from numba import njit
+from sampling_oracles import row_key, uniform
 
-from graphgps_ext.sampling import kernels, stream_key
-from graphgps_ext.sampling.random import mix_int, row_key, signed, uniform
+from graphgps_ext.sampling import kernels, signed, stream_key
+from graphgps_ext.sampling.random import mix_int
 
 
 @njit

@@ -1,13 +1,13 @@
 import hypothesis.strategies as st
 import pytest
 import torch
+from draw_cases import draw_cases
 from hypothesis import given, settings
-from sampling_oracles import check_table, equal, graph_of_rows, random_graph, top_edges
+from sampling_oracles import check_table, draw_oracle, equal, graph_of_rows, random_graph, top_edges
 
 from graphgps_ext.graph import InNeighbors, NeighborTable
 from graphgps_ext.sampling import sample_neighbors, stream_key
 from graphgps_ext.sampling.neighbors_numba import draw_numba
-from graphgps_ext.sampling.neighbors_torch import draw_torch
 
 
 @pytest.mark.parametrize('fill', ['mask', 'repeat'])
@@ -24,22 +24,10 @@ def test_rows_hold_distinct_drawable_edges_in_order_then_what_fill_says(
 
 @given(data=st.data())
 @settings(max_examples=60, deadline=None)
-def test_numba_and_torch_draw_the_same_edges(data: st.DataObject):
-    lengths = data.draw(st.lists(st.integers(0, 70), min_size=1, max_size=12))
-    degree = data.draw(st.integers(1, 40))
-    strategy = data.draw(st.sampled_from(['weighted', 'uniform', 'top']))
-    fill = data.draw(st.sampled_from(['mask', 'repeat']))
-    key = data.draw(st.integers(0, 2**64 - 1))
-    nodes = data.draw(st.none() | st.lists(st.integers(0, len(lengths) - 1), max_size=5))
-    chunk = data.draw(st.sampled_from([1, 16, 2**25]))
-    graph = graph_of_rows([range(length) for length in lengths], num_sources=70)
-    levels = torch.tensor([0.0, 1e-40, 1e-6, 0.1, 0.1, 0.5, 1.0, 3e38])
-    generator = torch.Generator().manual_seed(data.draw(st.integers(0, 99)))
-    weights = levels[torch.randint(0, 8, (graph.num_edges,), generator=generator)]
-    rows = None if nodes is None else torch.tensor(nodes, dtype=torch.int64)
-    numba = draw_numba(graph, weights, degree, strategy, fill, key, rows)
-    plain = draw_torch(graph, weights, degree, strategy, fill, key, rows, chunk_edges=chunk)
-    assert all(torch.equal(a, b) for a, b in zip(numba, plain, strict=True))
+def test_the_compiled_loops_draw_the_edges_of_a_sort(data: st.DataObject):
+    graph, weights, *options = data.draw(draw_cases(max_length=70, max_degree=40))
+    drawn = draw_numba(graph, weights, *options)
+    assert all(torch.equal(a, b) for a, b in zip(drawn, draw_oracle(graph, weights, *options), strict=True))
 
 
 @pytest.mark.parametrize('degree', [1, 3, 30])
