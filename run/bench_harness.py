@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import json
+import statistics
 import subprocess
 import sys
 import timeit
@@ -75,6 +76,39 @@ def median_ms(
     threads = torch.get_num_threads()
     timer = Timer('function()', timer=clock, globals={'function': function}, num_threads=threads)
     return 1e3 * timer.blocked_autorange(min_run_time=seconds).median
+
+
+def host_ms(function: Callable[[], Any], *, calls: int = 100) -> float:
+    """Median milliseconds after which a call on CUDA returns, while the device may still be at work."""
+    times = []
+    for _ in range(calls):
+        torch.cuda.synchronize()
+        start = timeit.default_timer()
+        function()
+        times.append(1e3 * (timeit.default_timer() - start))
+    torch.cuda.synchronize()
+    return statistics.median(times)
+
+
+def device_ms(function: Callable[[], Any], *, seconds: float = 1.0) -> float | None:
+    """Median milliseconds of a call on CUDA without its host: replays of a CUDA graph.
+
+    None, and the reason printed, if the call cannot be captured.
+    """
+    side = torch.cuda.Stream()
+    side.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(side):  # a capture wants a warm-up on a stream of its own
+        function()
+    torch.cuda.current_stream().wait_stream(side)
+    graph = torch.cuda.CUDAGraph()
+    try:
+        with torch.cuda.graph(graph):
+            function()
+    except RuntimeError as error:
+        torch.cuda.synchronize()
+        print(f'no CUDA graph, hence no device_ms: {str(error).splitlines()[0]}')
+        return None
+    return median_ms(graph.replay, 'cuda', seconds=seconds)
 
 
 def extra_mb(function: Callable[[], Any], device: str) -> float | None:

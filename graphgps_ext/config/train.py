@@ -23,6 +23,10 @@ KEYS = {
         "Lightning's precision, of training, evaluation, report and attention scores alike.",
         choices=('32-true', 'bf16-mixed', '16-mixed', '64-true'),
     ),
+    'train.cuda_graphs': Key(
+        True,
+        'On a GPU, record the steps on full batches as CUDA graphs and replay them; False: kernel by kernel.',
+    ),
     'optim.num_warmup_epochs': Key(
         5, 'Warm-up epochs of the scheduler cosine_with_warmup.', low=0, most=10**6
     ),

@@ -162,5 +162,6 @@ def tell_unread(cfg: CfgNode, model: nn.Module) -> None:
     if reads is None or reads.told:
         return
     reads.told = True
+    _unwatch(cfg)  # to read it costs what it costs
     if keys := unread(cfg, reads, model):
         logging.info(f'set, but not read by this run: {", ".join(keys)}')

@@ -45,7 +45,7 @@ def build_block(channels: int, *, normalize_values: bool = False) -> SparseTrans
 
 
 def local_edges_of(
-    block: SparseTransformerBlock, batch: Data, graph: Graph, x: Tensor
+    block: SparseTransformerBlock, batch: Data, graph: Graph | None, x: Tensor
 ) -> tuple[Tensor | None, ...] | None:
     """What the local branch of each block takes from the whole graph; None: it has its own in each layer."""
     if block.local is None:

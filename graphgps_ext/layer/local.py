@@ -6,7 +6,7 @@ from torch import Tensor, nn
 from torch_geometric.nn import GATv2Conv, GCNConv, ResGatedGraphConv, SAGEConv
 
 from graphgps_ext.graph import Graph, graph_edges
-from graphgps_ext.layer.adjacency import adjacency, normalized_adjacency
+from graphgps_ext.layer.adjacency import adjacency, normalized_adjacency, use_products
 
 # Those that take nodes of two layers, so that a layer of a mini-batch may compute fewer nodes than it reads.
 OF_SAMPLED_EDGES = ('sage', 'gat', 'gatedgcn')
@@ -40,6 +40,7 @@ class LocalBranch(nn.Module):
             self.conv = GATv2Conv(channels, channels // heads, heads)
         else:
             self.conv = {'sage': SAGEConv, 'gatedgcn': ResGatedGraphConv}[kind](channels, channels)
+        use_products(self)
 
     def edges(
         self, edge_index: Tensor, x: Tensor, num_targets: int | None = None

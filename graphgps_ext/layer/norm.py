@@ -28,7 +28,19 @@ def allow_single_rows(module: nn.Module) -> None:
             part.__class__ = BatchNorm  # of the same state
 
 
-NORMS = {'batch': BatchNorm, 'graph': GraphNorm, 'layer': nn.LayerNorm}
+class OneGraphNorm(GraphNorm):
+    """PyG's `GraphNorm` of one graph, by sums over its rows.
+
+    PyG's scatters the rows to their graphs, on a GPU in another order each time: no run would repeat.
+    """
+
+    def forward(self, x: Tensor, batch: None = None, batch_size: None = None) -> Tensor:
+        """[N, d] to [N, d]."""
+        out = x - x.mean(0) * self.mean_scale
+        return self.weight * out / (out.square().mean(0) + self.eps).sqrt() + self.bias
+
+
+NORMS = {'batch': BatchNorm, 'graph': OneGraphNorm, 'layer': nn.LayerNorm}
 
 
 def build_norm(name: str | None, channels: int) -> nn.Module:

@@ -25,6 +25,9 @@ from graphgps_ext.graph import NeighborTable, PerLayer
 from graphgps_ext.ops import with_transpose
 from graphgps_ext.sampling import SamplingPlan, layered_neighborhood, stream_key
 
+# What does not change from step to step on a full batch: labels that are known, edges of a local branch.
+OF_WHOLE = ('train_known', 'val_known', 'test_known', 'local_edges')
+
 
 @dataclass
 class LayeredSamplerOutput(SamplerOutput):
@@ -125,14 +128,14 @@ def add_layers(
 
 
 def node_data(data: Data) -> Data:
-    """The node tensors of `data` alone: what a layered batch slices (and, for a full batch, local edges)."""
-    keys = ('x', 'y', 'train_mask', 'val_mask', 'test_mask', 'virtual_node', 'local_edge_index')
+    """The node tensors of `data` alone: what a layered batch slices (and what a full batch has beside)."""
+    keys = ('x', 'y', 'train_mask', 'val_mask', 'test_mask', 'virtual_node', 'local_edge_index', *OF_WHOLE)
     nodes = Data(**{key: data[key] for key in keys if key in data})
     nodes.num_nodes = data.num_nodes
     return nodes
 
 
-def full_batch(data: Data, plan: SamplingPlan, key: int, *, with_backward: bool = True) -> Data:
+def full_batch(data: Data, plan: SamplingPlan, key: int | Tensor, *, with_backward: bool = True) -> Data:
     """The layered batch in which all nodes are seeds: whole tables, nothing to relabel or slice.
 
     It alone can hold `local_edge_index`, the edges of a local branch.

@@ -8,13 +8,15 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.register import register_network
 from torch_geometric.nn import GCNConv, GPSConv
 from torch_geometric.nn.models import SGFormer
+from torch_geometric.nn.models.sgformer import SGModule
 
 from graphgps_ext.errors import ConfigError
-from graphgps_ext.layer.adjacency import adjacency, normalized_adjacency
+from graphgps_ext.layer.adjacency import normalized_adjacency
 from graphgps_ext.network.plain import (
     PLAIN,
     PlainNetwork,
@@ -39,6 +41,30 @@ def without_fast_path() -> Iterator[None]:
         torch.backends.mha.set_fastpath_enabled(before)
 
 
+class OneGraphGPSConv(GPSConv):
+    """PyG's `GPSConv` on one graph, where no node is padding.
+
+    PyG's pads graphs to one size and takes the padding out again, for which it waits for the device.
+    """
+
+    def forward(self, x: Tensor, edge_index: Tensor, batch: None = None, **kwargs: Any) -> Tensor:
+        """[N, d] to [N, d]; `kwargs` are of the local part."""
+        local = self.conv(x, edge_index, **kwargs)
+        out = self._normed(self.norm1, functional.dropout(local, self.dropout, self.training) + x)
+        nodes = x[None]
+        if isinstance(self.attn, nn.MultiheadAttention):
+            attended, _ = self.attn(nodes, nodes, nodes, need_weights=False)
+        else:
+            attended = self.attn(nodes)
+        attended = functional.dropout(attended[0], self.dropout, self.training) + x
+        out = out + self._normed(self.norm2, attended)
+        return self._normed(self.norm3, out + self.mlp(out))
+
+    @staticmethod
+    def _normed(norm: nn.Module | None, x: Tensor) -> Tensor:
+        return x if norm is None else norm(x)
+
+
 class GPS(nn.Module):
     """Linear map, L layers of PyG's `GPSConv` with a GCN as the local part, linear map.
 
@@ -56,7 +82,7 @@ class GPS(nn.Module):
         super().__init__()
         self.lin_in = nn.Linear(in_channels, channels)
         self.layers = nn.ModuleList(
-            GPSConv(channels, GCNConv(channels, channels, normalize=False), **kwargs)
+            OneGraphGPSConv(channels, GCNConv(channels, channels, normalize=False), **kwargs)
             for _ in range(num_layers)
         )
         self.lin_out = nn.Linear(channels, out_channels)
@@ -70,13 +96,38 @@ class GPS(nn.Module):
         return self.lin_out(x)
 
 
-class SGFormerNetwork(PlainNetwork):
-    """PyG's SGFormer, which takes a batch vector and returns log-probabilities of classes."""
+class OneGraphAttention(SGModule):
+    """SGFormer's global attention on one graph, where no node is padding.
 
-    def predict(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        """[N, F] and [2, E] to logits [N, dim_out]."""
-        one_graph = torch.zeros(len(x), dtype=torch.long, device=x.device)
-        return class_logits(self.model(x, adjacency(edge_index, x), one_graph))
+    PyG's sorts the nodes by graph and pads graphs to one size, for which it waits for the device.
+    """
+
+    def forward(self, x: Tensor, batch: None) -> Tensor:
+        """[N, F] to [N, d]."""
+        x = self._dropped(self.bns[0](self.fcs[0](x[None])).relu())
+        for attention, norm in zip(self.attns, self.bns[1:], strict=True):
+            x = self._dropped(norm((attention(x) + x) / 2).relu())
+        return x[0]
+
+    def _dropped(self, x: Tensor) -> Tensor:
+        return functional.dropout(x, self.dropout, self.training)
+
+
+class SGFormerNetwork(PlainNetwork):
+    """PyG's SGFormer, which takes a batch vector and returns log-probabilities of classes.
+
+    The adjacency of its GCN is normalised once, not in every layer.
+    """
+
+    def __init__(self, model: SGFormer) -> None:
+        super().__init__(model, normalized_adjacency)
+        for conv in model.graph_conv.convs:
+            conv.normalize = False
+
+    def predict(self, x: Tensor, *edges: Tensor | None) -> Tensor:
+        """[N, F], and what `normalized_adjacency` gives, to logits [N, dim_out]."""
+        with x.device:  # PyG makes a tensor of ones on the CPU otherwise, and copies it
+            return class_logits(self.model(x, edges[0], None))
 
 
 @register_network('pyg_gps')
@@ -132,6 +183,8 @@ def build_sgformer(dim_in: int, dim_out: int) -> PlainNetwork:
         gnn_dropout=cfg.gnn.dropout,
         graph_weight=cfg.gt.graph_weight,
     )
+    # Their weights are drawn in PyG's order; only what they do with one graph is another.
+    model.trans_conv.__class__ = OneGraphAttention
     if not cfg.gt.batch_norm:
         model.graph_conv.bns = nn.ModuleList(nn.Identity() for _ in model.graph_conv.bns)
     return SGFormerNetwork(model)

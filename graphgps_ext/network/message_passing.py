@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.register import register_network
 from torch_geometric.nn.models import GAT, GCN, LINKX, MLP, GraphSAGE
+from torch_geometric.utils import add_self_loops, remove_self_loops
 
 from graphgps_ext.errors import ConfigError
 from graphgps_ext.layer.adjacency import normalized_adjacency
@@ -85,8 +86,14 @@ def build_gatv2(dim_in: int, dim_out: int) -> PlainNetwork:
     """
     refuse_unless_divisible('gnn.dim_inner', 'gnn.att_heads')
     residual = cfg.gnn.stage_type == 'skipsum'
-    model = GAT(**_sizes(dim_in, dim_out), v2=True, heads=cfg.gnn.att_heads, residual=residual)
-    return PlainNetwork(model, lambda edge_index, x: (edge_index,))  # each is weighed by its ends
+    sizes = _sizes(dim_in, dim_out)
+    model = GAT(**sizes, v2=True, heads=cfg.gnn.att_heads, residual=residual, add_self_loops=False)
+    return PlainNetwork(model, with_self_loops)
+
+
+def with_self_loops(edge_index: Tensor, x: Tensor) -> tuple[Tensor]:
+    """The edges with one loop at each node: those that PyG's `GATv2Conv` makes anew in every layer."""
+    return (add_self_loops(remove_self_loops(edge_index)[0], num_nodes=len(x))[0],)
 
 
 @register_network('pyg_residual_gcn')

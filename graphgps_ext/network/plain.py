@@ -11,7 +11,7 @@ from torch_geometric.graphgym.config import cfg
 from graphgps_ext.capabilities import Capabilities
 from graphgps_ext.config.tree import get
 from graphgps_ext.errors import ConfigError
-from graphgps_ext.layer.adjacency import adjacency
+from graphgps_ext.layer.adjacency import adjacency, use_products
 from graphgps_ext.layer.graphgym import chosen_norm
 from graphgps_ext.layer.norm import allow_single_rows
 
@@ -42,22 +42,29 @@ class PlainNetwork(nn.Module):
         self.input_dropout = nn.Dropout(cfg.gt.input_dropout)
         self.model = model
         self.edges = edges
+        use_products(self)
         allow_single_rows(self)  # the last part of a graph may be one node
+
+    def prepare(self, batch: Data) -> None:
+        """Puts on a full batch what the model takes of its edges, the same in every pass."""
+        batch.prepared_edges = self.edges(batch.edge_index, batch.x)
 
     def forward(self, batch: Data) -> tuple[Tensor, Tensor]:
         """`x` [N, F] and `edge_index` [2, E] to prediction and label of the S nodes of `batch.split`.
 
         Without `split` they are those of all nodes. The batch stays as it is.
         """
-        prediction = self.predict(self.input_dropout(batch.x), batch.edge_index)
+        x = self.input_dropout(batch.x)
+        edges = batch.prepared_edges if 'prepared_edges' in batch else self.edges(batch.edge_index, x)
+        prediction = self.predict(x, *edges)
         if 'split' not in batch:
             return prediction, batch.y
         mask = batch[f'{batch.split}_mask']
         return prediction[mask], batch.y[mask]
 
-    def predict(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        """[N, F] and [2, E] to [N, ·]."""
-        return self.model(x, *self.edges(edge_index, x))
+    def predict(self, x: Tensor, *edges: Tensor | None) -> Tensor:
+        """[N, F], and what is made of the edges, to [N, ·]."""
+        return self.model(x, *edges)
 
 
 def norm_arguments() -> dict[str, object]:

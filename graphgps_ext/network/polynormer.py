@@ -95,7 +95,7 @@ class PolynormerNetwork(PlainNetwork):
     """
 
     def __init__(self, model: PublishedPolynormer) -> None:
-        super().__init__(model)
+        super().__init__(model, lambda edge_index, x: (add_self_loops(edge_index, num_nodes=len(x))[0],))
         self.local_epochs = cfg.gt.local_epochs
         self.start_epoch(0)
 
@@ -107,9 +107,9 @@ class PolynormerNetwork(PlainNetwork):
         """Says which epoch begins; the recipe calls it."""
         self.model._global = epoch >= self.local_epochs  # type: ignore[assignment]
 
-    def predict(self, x: Tensor, edge_index: Tensor) -> Tensor:
-        """[N, F] and [2, E] to logits [N, dim_out]."""
-        return class_logits(self.model(x, add_self_loops(edge_index, num_nodes=len(x))[0]))
+    def predict(self, x: Tensor, *edges: Tensor | None) -> Tensor:
+        """[N, F], and what is made of the edges, to logits [N, dim_out]."""
+        return class_logits(self.model(x, *edges))
 
     def get_extra_state(self) -> dict[str, bool]:
         """The phase belongs to the checkpoint: the best epoch is evaluated as it was trained."""

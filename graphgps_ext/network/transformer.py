@@ -10,6 +10,7 @@ import copy
 from collections.abc import Iterator, Sequence
 from typing import Any, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
@@ -57,7 +58,27 @@ class SparseTransformer(nn.Module):
         self.norm_out = norm_out
         self.post_mp = head
         allow_single_rows(self)  # those of GraphGym's pre-layers
-        self.temperature = 1.0  # τ of every soft-max; the stage-1 recipe sets it before each epoch
+        # On the device, where a recorded step reads it; the recipe sets it by the property below.
+        self.register_buffer('tau', torch.ones(()), persistent=False)
+        self._temperature = 1.0
+
+    @property
+    def temperature(self) -> float:
+        """τ of every soft-max; the stage-1 recipe sets it before each epoch."""
+        return self._temperature
+
+    @temperature.setter
+    def temperature(self, value: float) -> None:
+        self._temperature = value
+        self.tau.fill_(value)
+
+    def prepare(self, batch: Data) -> None:
+        """Puts on a full batch what the local branches take from its edges, the same in every pass."""
+        first = cast(SparseTransformerBlock, self.layers[0])
+        if first.local is None:
+            return
+        graph = layer_graphs(batch, len(self.layers))[0] if 'layers' in batch else None
+        batch.local_edges = local_edges_of(first, batch, graph, batch.x)
 
     def get_extra_state(self) -> dict[str, float]:
         """The temperature belongs to the checkpoint: scores are dumped at the best epoch's."""
@@ -94,13 +115,16 @@ class SparseTransformer(nn.Module):
         graphs = layer_graphs(batch, len(self.layers))
         edge_attr = edge_attr_per_layer(batch, len(self.layers))
         first = cast(SparseTransformerBlock, self.layers[0])
-        local_edges = local_edges_of(first, batch, graphs[0], x)  # made once, for all layers
+        if 'local_edges' in batch:
+            local_edges = batch.local_edges
+        else:
+            local_edges = local_edges_of(first, batch, graphs[0], x)  # made once, for all layers
         for layer, graph, edge_embedding in zip(self.layers, graphs, edge_attr, strict=True):
             x, weights = layer(
                 x,
                 graph,
                 batch.type_embedding,
-                temperature=self.temperature,
+                temperature=self.tau,
                 edge_embedding=edge_embedding,
                 local_edges=local_edges,
                 return_weights=return_weights,

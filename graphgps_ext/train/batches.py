@@ -18,9 +18,9 @@ from torch_geometric.loader import RandomNodeLoader
 
 from graphgps_ext.loader.neighbor_loader import SparseNeighborLoader, full_batch, node_data
 from graphgps_ext.loader.prefetch import Loader, Prefetched
-from graphgps_ext.sampling import SamplingPlan, stream_key
+from graphgps_ext.sampling import SamplingPlan, signed, stream_key
 from graphgps_ext.transform.attention_graph import graph_share, kept_share
-from graphgps_ext.transform.batch import to_device
+from graphgps_ext.transform.batch import to_device, with_index_lists
 
 # Purposes of draws, so that no draw of one is a draw of another.
 TRAINING, EVALUATION, REPORT = range(3)
@@ -62,11 +62,25 @@ class Batches(ABC):
     def loader(self, purpose: int, number: int) -> Loader:
         """Batches for the training or evaluation of epoch `number`, or for draw `number` of the report."""
 
-    def start(self, fabric: Fabric) -> None:
-        """Starts the background thread, unless there are workers."""
+    def start(self, fabric: Fabric, prepare: Callable[[Data], Data]) -> None:
+        """Starts the background thread, unless there are workers, or a GPU makes batches without help.
+
+        Args:
+            fabric: devices and precision of the run.
+            prepare: puts on a full batch on the device what does not change from step to step.
+        """
         self.fabric = fabric
-        if cfg.num_workers == 0:
+        self.prepare = prepare
+        if cfg.num_workers == 0 and not (fabric.device.type == 'cuda' and self.is_whole()):
             self.executor = ThreadPoolExecutor(1, thread_name_prefix='batches')
+
+    def is_whole(self) -> bool:
+        """Whether all batches are of the whole graph, and so of the same shapes."""
+        return False
+
+    def drawn(self, batch: Data, *, with_backward: bool) -> Data:
+        """A batch, complete: where a step draws, it draws here."""
+        return batch
 
     def close(self) -> None:
         """Ends the background thread."""
@@ -112,10 +126,15 @@ class WholeGraphBatches(Batches):
         super().__init__()
         self.graph = data
 
-    def start(self, fabric: Fabric) -> None:
+    def start(self, fabric: Fabric, prepare: Callable[[Data], Data]) -> None:
         """Moves the graph to the device once."""
         # PyG moves in place; the caller's graph stays where it is.
-        self.graph = to_device(in_precision(copy.copy(self.graph), fabric), fabric.device)
+        graph = to_device(in_precision(copy.copy(self.graph), fabric), fabric.device)
+        self.graph = prepare(with_index_lists(graph))
+
+    def is_whole(self) -> bool:
+        """Always."""
+        return True
 
     def loader(self, purpose: int, number: int) -> Loader:
         """The graph: there is nothing to draw."""
@@ -142,9 +161,9 @@ class RandomParts(Batches):
         super().__init__()
         self.graph = data
 
-    def start(self, fabric: Fabric) -> None:
+    def start(self, fabric: Fabric, prepare: Callable[[Data], Data]) -> None:
         """Gives the graph its precision."""
-        super().start(fabric)
+        super().start(fabric, prepare)
         self.graph = in_precision(copy.copy(self.graph), fabric)
 
     def loader(self, purpose: int, number: int) -> Loader:
@@ -185,9 +204,9 @@ class SampledLayers(Batches):
         self.report_draws = cfg.spex.eval_draws
         self.with_transpose = cfg.gt.attention_impl != 'torch'  # which alone does not read it
 
-    def start(self, fabric: Fabric) -> None:
+    def start(self, fabric: Fabric, prepare: Callable[[Data], Data]) -> None:
         """Moves graph, scores and node tensors to the device, unless workers sample on the CPU."""
-        super().start(fabric)
+        super().start(fabric, prepare)
         self.nodes = in_precision(self.nodes, fabric)
         if self.plan.edge_attr is not None:
             self.plan = replace(self.plan, edge_attr=in_precision(self.plan.edge_attr, fabric))
@@ -195,18 +214,26 @@ class SampledLayers(Batches):
             self.nodes = self.nodes.to(fabric.device)
             self.plan = self.plan.to(fabric.device)
         self.plan = self.plan.prepared()
+        self.whole = prepare(with_index_lists(self.nodes))
+
+    def is_whole(self) -> bool:
+        """Whether all nodes are seeds of each batch."""
+        return cfg.train.sampler == cfg.val.sampler == 'full_batch'
 
     def loader(self, purpose: int, number: int) -> Loader:
         """Batches of training nodes, or of validation and test nodes; of all nodes with `full_batch`."""
+        sampler = cfg.train.sampler if purpose == TRAINING else cfg.val.sampler
         if purpose == TRAINING:
             key = stream_key(cfg.seed, TRAINING, number // cfg.spex.resample_every)
-            sampler, mask = cfg.train.sampler, self.nodes.train_mask
+            mask = self.nodes.train_mask
         else:
             key = stream_key(cfg.seed, purpose, number)
-            sampler, mask = cfg.val.sampler, self.nodes.val_mask | self.nodes.test_mask
+            mask = self.nodes.val_mask | self.nodes.test_mask
         with_backward = self.with_transpose and purpose == TRAINING
         if sampler == 'full_batch':
-            return OneBatch(lambda: full_batch(self.nodes, self.plan, key, with_backward=with_backward))
+            if self.draws_late:
+                return OneBatch(lambda: self._undrawn(key))
+            return OneBatch(lambda: full_batch(self.whole, self.plan, key, with_backward=with_backward))
         seeds = mask.nonzero().flatten().cpu()
         if purpose == TRAINING:
             # The order of the seeds changes every epoch, also where draws are kept for several. It is made
@@ -223,6 +250,23 @@ class SampledLayers(Batches):
             num_workers=cfg.num_workers,
             generator=torch.Generator(),
         )
+
+    @property
+    def draws_late(self) -> bool:
+        """Whether steps draw: of the whole graph on a GPU, so that a CUDA graph holds the draws as well."""
+        return self.is_whole() and self.plan.graph.indptr.is_cuda
+
+    def _undrawn(self, key: int) -> Data:
+        batch = copy.copy(self.whole)
+        batch.draw_key = torch.full((), signed(key), dtype=torch.int64, device=self.whole.x.device)
+        return batch
+
+    def drawn(self, batch: Data, *, with_backward: bool) -> Data:
+        """The batch with the tables of its key."""
+        if 'draw_key' not in batch:
+            return batch
+        with_backward = with_backward and self.with_transpose
+        return full_batch(batch, self.plan, batch.draw_key, with_backward=with_backward)
 
     def _share(self, seeds: Tensor) -> Tensor:
         """The part of this process, all of one length: the last one takes some of the first again."""

@@ -1,4 +1,8 @@
-"""Metrics by task, from torchmetrics, under GraphGym's names."""
+"""Losses and metrics by task, under GraphGym's names, computed where the predictions lie without a wait.
+
+torchmetrics has all of them, but its exact curves and its counts by class wait for the device, and a step
+that waits cannot be captured in a CUDA graph. The tests compare with torchmetrics and scikit-learn.
+"""
 
 from __future__ import annotations
 
@@ -9,26 +13,11 @@ from torch import Tensor
 from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.loss import compute_loss
-from torchmetrics import Metric, MetricCollection
-from torchmetrics.classification import (
-    BinaryAccuracy,
-    BinaryAUROC,
-    BinaryF1Score,
-    BinaryPrecision,
-    BinaryRecall,
-    MulticlassAccuracy,
-    MulticlassF1Score,
-    MultilabelAccuracy,
-    MultilabelAUROC,
-)
-from torchmetrics.functional.classification import multilabel_auroc
-from torchmetrics.utilities import dim_zero_cat
 
 from graphgps_ext.errors import ConfigError, DataError
 from graphgps_ext.train.stats import SPLITS
 
 FULL_NAMES = {'train': 'training', 'val': 'validation', 'test': 'test'}
-NO_LABEL = -1
 
 
 def num_outputs(data: Data) -> int:
@@ -58,33 +47,94 @@ def metric_names(dim_out: int) -> tuple[str, ...]:
     return ('accuracy', 'auc', 'f1', 'precision', 'recall') if dim_out <= 2 else ('accuracy', 'f1')
 
 
-def build_metrics(dim_out: int, true: Tensor) -> MetricCollection:
-    """Those metrics of the task that there are for a split with these labels.
+def existing_metrics(dim_out: int, true: Tensor) -> tuple[str, ...]:
+    """The names of those metrics of the task that there are for a split with these labels.
 
     A curve needs nodes of both classes, precision, recall and F1 of two classes need one of class 1: without,
-    torchmetrics would give 0 or 1, which are no numbers of the model.
+    there is no number that would say something of the model.
 
     Args:
         dim_out: number of classes, or of tasks where a node has several labels.
         true: [n] int64, or [n, tasks] float with NaN = no label: of all nodes of the split.
     """
-    metrics: dict[str, Metric]
-    if cfg.dataset.task_type == 'classification_multilabel':
-        metrics = {'accuracy': MultilabelAccuracy(dim_out, average='micro', ignore_index=NO_LABEL)}
-        if have_both_classes(true).any():
-            metrics['auc'] = MeanAUROC(dim_out, average='none', ignore_index=NO_LABEL)
-    elif dim_out <= 2:
-        metrics = {'accuracy': BinaryAccuracy()}
-        if (true == 1).any():
-            metrics |= {'precision': BinaryPrecision(), 'recall': BinaryRecall(), 'f1': BinaryF1Score()}
-        if have_both_classes(true):
-            metrics['auc'] = BinaryAUROC()
+    lacking: set[str] = set()
+    if true.dim() == 2 or dim_out <= 2:
+        lacking |= set() if have_both_classes(true).any() else {'auc'}
+    if true.dim() == 1 and dim_out <= 2:
+        lacking |= set() if (true == 1).any() else {'precision', 'recall', 'f1'}
+    return tuple(name for name in metric_names(dim_out) if name not in lacking)
+
+
+def compute_metrics(names: Collection[str], probability: Tensor, true: Tensor) -> dict[str, Tensor]:
+    """Metrics of predictions, each [] float64 on their device; nothing waits for it.
+
+    Args:
+        names: of :func:`existing_metrics`.
+        probability: [n] of class 1, [n, classes], or [n, tasks]; of :func:`loss_and_probability`.
+        true: [n] int64, or [n, tasks] float with NaN = no label.
+    """
+    if true.dim() == 2:
+        known = ~true.isnan()
+        right = ((probability > 0.5) == (true > 0.5)) & known
+        values = {'accuracy': right.sum().double() / known.sum()}
+        if 'auc' in names:
+            values['auc'] = area_under_roc(probability.T, true.T).nanmean()
+    elif probability.dim() == 2:
+        values = _of_classes(probability, true)
     else:
-        metrics = {
-            'accuracy': MulticlassAccuracy(dim_out, average='micro'),
-            'f1': MulticlassF1Score(dim_out, average='macro'),
-        }
-    return MetricCollection(metrics, compute_groups=False)
+        values = _of_two_classes(probability, true)
+        if 'auc' in names:
+            values['auc'] = area_under_roc(probability, true)
+    return {name: values[name] for name in names}
+
+
+def _of_two_classes(probability: Tensor, true: Tensor) -> dict[str, Tensor]:
+    positive, actual = probability > 0.5, true == 1
+    found = (positive & actual).sum().double()
+    return {
+        'accuracy': (positive == actual).double().mean(),
+        'precision': _share(found, positive.sum()),
+        'recall': _share(found, actual.sum()),
+        'f1': _share(2 * found, positive.sum() + actual.sum()),
+    }
+
+
+def _of_classes(probability: Tensor, true: Tensor) -> dict[str, Tensor]:
+    """Accuracy, and the mean F1 over the classes that are predicted or there."""
+    chosen, classes = probability.argmax(1), probability.shape[1]
+    right = chosen == true
+    ends = torch.stack([true, chosen]).flatten()
+    counts = true.new_zeros(classes).scatter_add_(0, ends, torch.ones_like(ends))
+    found = true.new_zeros(classes).scatter_add_(0, true, right.long())
+    present = counts > 0
+    f1 = _share(2.0 * found, counts)
+    return {'accuracy': right.double().mean(), 'f1': (f1 * present).sum() / present.sum()}
+
+
+def _share(part: Tensor, whole: Tensor) -> Tensor:
+    """part / whole, 0 where the whole is 0."""
+    return part.double() / whole.clamp(min=1)
+
+
+def area_under_roc(score: Tensor, true: Tensor) -> Tensor:
+    """The area under the ROC curve: the share of pairs of both classes in the right order, a tie half of one.
+
+    Pairs are counted in integers, so that the result is exact and the same from run to run.
+
+    Args:
+        score: [..., n] floating point.
+        true: [..., n]; 0, 1, or anything else (such as NaN) for rows that do not count.
+
+    Returns:
+        [...] float64, NaN without a row of both classes.
+    """
+    score, order = score.contiguous().sort(-1)
+    true = true.gather(-1, order)
+    positive, negative = (true == 1).long(), (true == 0).long()
+    below = torch.nn.functional.pad(negative.cumsum(-1), (1, 0))  # negatives among the first rows
+    first, end = (torch.searchsorted(score, score, right=right) for right in (False, True))  # of the ties
+    pairs = positive * (below.gather(-1, first) + below.gather(-1, end))  # twice their number
+    return pairs.sum(-1).double() / (2 * positive.sum(-1) * negative.sum(-1))
 
 
 def refuse_missing_metric(labels: Mapping[str, Tensor], dim_out: int) -> None:
@@ -102,7 +152,7 @@ def refuse_missing_metric(labels: Mapping[str, Tensor], dim_out: int) -> None:
     problems = [
         f'{name} of the {FULL_NAMES[split]} nodes does not exist: {_lack(labels[split])}'
         for split in ('val', 'test')
-        if name not in build_metrics(dim_out, labels[split])
+        if name not in existing_metrics(dim_out, labels[split])
     ]
     if problems:
         raise DataError(
@@ -120,43 +170,6 @@ def _lack(true: Tensor) -> str:
 def have_both_classes(true: Tensor) -> Tensor:
     """Whether there are labels 0 and labels 1: [n] to [], [n, tasks] to [tasks]."""
     return (true == 0).any(0) & (true == 1).any(0)
-
-
-class MeanAUROC(MultilabelAUROC):
-    """The mean over those tasks that have both classes among their labels, as OGB's evaluator takes it."""
-
-    def compute(self) -> Tensor:
-        """[]."""
-        score, true = dim_zero_cat(self.preds), dim_zero_cat(self.target)
-        tasks = have_both_classes(true)
-        return multilabel_auroc(
-            score[:, tasks], true[:, tasks], int(tasks.sum()), ignore_index=NO_LABEL, validate_args=False
-        )
-
-
-class MeanLoss(Metric):
-    """The mean loss over labels, not finite if a loss is not: torchmetrics' mean leaves NaN out."""
-
-    full_state_update = False
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.add_state('total', torch.tensor(0.0), dist_reduce_fx='sum')
-        self.add_state('labels', torch.tensor(0.0), dist_reduce_fx='sum')
-
-    def update(self, loss: Tensor, labels: int) -> None:
-        """Counts the mean loss [] of a number of labels."""
-        self.total += loss * labels
-        self.labels += labels
-
-    def compute(self) -> Tensor:
-        """[]."""
-        return self.total / self.labels
-
-
-def targets(true: Tensor) -> Tensor:
-    """Labels as the metrics take them: integers, NaN (a task without label) as `NO_LABEL`."""
-    return true.nan_to_num(nan=NO_LABEL).long() if true.is_floating_point() else true
 
 
 def best_metric(names: Collection[str]) -> str:

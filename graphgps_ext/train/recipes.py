@@ -66,12 +66,14 @@ def train_full_graph(data: Data, run: Run) -> dict[str, Any]:
     return report(training, record, data, kept_share=100.0 if edges else 0.0, edges=edges)
 
 
-def start_epoch_of_network(training: Training) -> None:
+def start_epoch_of_network(training: Training) -> bool:
     """Tells a network that trains in phases which epoch begins; a new phase goes on from the best so far."""
     network = training.model.model
-    if network.changes_phase(training.epoch):
+    is_new = network.changes_phase(training.epoch)
+    if is_new:
         training.return_to_best()
     network.start_epoch(training.epoch)
+    return is_new
 
 
 @register_train('spexphormer_estimator')
@@ -90,9 +92,10 @@ def train_estimator(data: Data, run: Run) -> dict[str, Any]:
     return report(training, record, data, kept_share=100.0, **extra)
 
 
-def anneal(training: Training) -> None:
+def anneal(training: Training) -> bool:
     """Sets the estimator's temperature for training and evaluation of the epoch that begins."""
     training.model.model.temperature = temperature(training.epoch)
+    return False  # it lies on the device
 
 
 def temperature(epoch: int) -> float:

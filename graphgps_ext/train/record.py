@@ -36,6 +36,8 @@ class EpochRecord:
         self.batches = batches
         self.params = params_count(training.model.model)
         self.durations: list[float] = []
+        self.seconds = 0.0  # their sum
+        self.untold: tuple[int, dict[str, dict[str, float]], dict[str, float], dict[str, float]] | None = None
         self.writes = training.fabric.is_global_zero
         if self.writes:
             self.board = Board(self.run_dir, flush_secs=30)
@@ -51,6 +53,7 @@ class EpochRecord:
     def start_epoch(self) -> None:
         """Starts the clocks."""
         self.start = time.perf_counter()
+        self.rate = self.training.optimizer.param_groups[0]['lr']
         self.train_seconds = self.sampling_seconds = 0.0
         self.steps = 0
 
@@ -62,60 +65,70 @@ class EpochRecord:
             self.train_seconds = time.perf_counter() - self.start
 
     def end_epoch(self) -> dict[str, dict[str, float]]:
-        """Records the epoch; the metrics of each of its splits, of all processes together.
+        """Waits for the epoch; the metrics of each of its splits, of all processes.
 
         Raises:
             NotFiniteError: if a loss or a prediction is not finite; then nothing is recorded.
         """
         training, epoch = self.training, self.training.epoch
-        splits = SPLITS if is_evaluated(epoch) else SPLITS[:1]
-        values = {split: training.model.epoch_metrics(split) for split in splits}
+        values = training.read_results(SPLITS if is_evaluated(epoch) else SPLITS[:1])
         losses = {FULL_NAMES[split]: metrics['loss'] for split, metrics in values.items()}
         refuse_losses(losses, epoch, steps=training.global_step)
         seconds = time.perf_counter() - self.start
         self.durations.append(seconds)
-        basic = {
-            'lr': training.optimizer.param_groups[0]['lr'],
+        self.seconds += seconds
+        self.basic = {
+            'lr': self.rate,
             'params': self.params,
             'time_iter': self.train_seconds / max(1, self.steps),
             'time_epoch': seconds,
             'time_sampling': self.sampling_seconds,
             'time_waiting': self.batches.take_seconds_waiting(epoch),
         }
+        return values
+
+    def note(self, values: dict[str, dict[str, float]]) -> None:
+        """Adds the epoch to `stats.json`, and keeps what :meth:`tell` is to tell of it."""
+        training, basic = self.training, self.basic
         if not self.writes:
-            return values
-        left = (cfg.optim.max_epoch - epoch - 1) * sum(self.durations) / len(self.durations)
+            return
+        epoch = training.epoch
+        left = (cfg.optim.max_epoch - epoch - 1) * self.seconds / len(self.durations)
         for split, metrics in values.items():
             eta = {'eta': round(left, 2)} if split == 'train' else {}
-            record = {'epoch': epoch, **eta, **_rounded({**metrics, **basic})}
-            training.run.stats.append(split, record)
-            self.board.log({f'{split}/{name}': value for name, value in metrics.items()}, epoch)
-        extra = {
+            training.run.stats.append(split, {'epoch': epoch, **eta, **_rounded({**metrics, **basic})})
+        temperature = {}
+        if capabilities(cfg.model.type).temperature:
+            temperature['temperature'] = training.model.model.temperature
+        self.untold = (epoch, values, basic, temperature)
+
+    def tell(self) -> None:
+        """Tells of the last epoch noted: its curves, and the bar or, without a terminal, ten lines a run."""
+        if self.untold is None:
+            return
+        (epoch, values, basic, temperature), self.untold = self.untold, None
+        curves = {f'{split}/{name}': x for split, metrics in values.items() for name, x in metrics.items()}
+        curves |= {
             'lr': basic['lr'],
-            'time/epoch': seconds,
+            'time/epoch': basic['time_epoch'],
             **{f'time/{part}': basic[f'time_{part}'] for part in ('sampling', 'waiting')},
             'memory/peak_rss_mb': peak_rss_mb(),  # up to this epoch
             'kept_share': self.batches.kept_share,  # %
+            **temperature,
         }
         if torch.cuda.is_available():
-            extra['memory/peak_gpu_mb'] = peak_gpu_mb()
-        if capabilities(cfg.model.type).temperature:
-            extra['temperature'] = training.model.model.temperature
-        self.board.log(extra, epoch)
-        return values
-
-    def show(self, values: dict[str, dict[str, float]]) -> None:
-        """Moves the progress bar; without a terminal, ten lines a run."""
-        self.bar.update(1)
+            curves['memory/peak_gpu_mb'] = peak_gpu_mb()
+        self.board.log(curves, epoch)
         line = {'loss': f'{values["train"]["loss"]:.4f}'}
         if 'val' in values:
             name = best_metric(values['val'])
             line |= {f'val_{name}': f'{values["val"][name]:.4f}', 'best': f'{self.training.best:.4f}'}
-        self.bar.set_postfix(line)
-        epoch, epochs = self.training.epoch + 1, cfg.optim.max_epoch
-        if self.writes and self.bar.disable and epoch % max(1, epochs // 10) == 0:
+        self.bar.set_postfix(line, refresh=False)
+        self.bar.update(1)
+        epochs = cfg.optim.max_epoch
+        if self.bar.disable and (epoch + 1) % max(1, epochs // 10) == 0:
             told = ', '.join(f'{key} {value}' for key, value in line.items())
-            logging.info(f'epoch {epoch}/{epochs}: {told}')
+            logging.info(f'epoch {epoch + 1}/{epochs}: {told}')
 
     def flush(self) -> None:
         """Writes what TensorBoard has not yet got: a resumed run does not repeat the epochs before."""
@@ -126,6 +139,9 @@ class EpochRecord:
         return self
 
     def __exit__(self, error: type[BaseException] | None, *rest: object) -> None:
+        if self.writes:
+            self.tell()
+            self.training.run.stats.write()
         self.bar.close()
         if error is not None and self.writes:  # otherwise it stays open for the report
             self.board.close()

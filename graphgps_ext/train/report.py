@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -11,15 +10,16 @@ from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 
 from graphgps_ext.provenance import device_name, git_revision, versions
+from graphgps_ext.train.batches import Batches
 from graphgps_ext.train.finite import refuse_predictions
 from graphgps_ext.train.memory import peak_gpu_mb, peak_rss_mb
 from graphgps_ext.train.metrics import (
     FULL_NAMES,
     best_metric,
-    build_metrics,
+    compute_metrics,
+    existing_metrics,
     loss_and_probability,
     metric_names,
-    targets,
 )
 from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.record import EpochRecord
@@ -40,7 +40,7 @@ def report(training: Training, record: EpochRecord, data: Data, **extra: Any) ->
     """
     run_dir = Path(cfg.run_dir)
     model, batches, device = training.model, record.batches, training.fabric.device
-    draws = [predict(training, batches.report(draw), data.num_nodes) for draw in range(batches.report_draws)]
+    draws = [predict(training, batches, draw, data.num_nodes) for draw in range(batches.report_draws)]
     mean = torch.stack(draws).mean(0)
     for split in ('val', 'test'):
         name = f'predictions for the {FULL_NAMES[split]} nodes'
@@ -97,15 +97,15 @@ def report(training: Training, record: EpochRecord, data: Data, **extra: Any) ->
 
 
 @torch.no_grad()
-def predict(training: Training, batches: Iterable[Data], num_nodes: int) -> torch.Tensor:
-    """Probabilities of all seeds of `batches`, computed as an evaluation computes: [N] or [N, ·] on the CPU.
+def predict(training: Training, batches: Batches, draw: int, num_nodes: int) -> torch.Tensor:
+    """Probabilities of all seeds of a draw, computed as an evaluation computes: [N] or [N, ·] on the CPU.
 
     Rows of nodes that are no seeds are NaN.
     """
     training.model.eval()
     predictions = None
-    for batch in batches:
-        batch = to_device(batch, training.fabric.device)
+    for batch in batches.report(draw):
+        batch = batches.drawn(to_device(batch, training.fabric.device), with_backward=False)
         with training.forward_context():
             pred, true = training.model(batch)
             # Any labels do: only the prediction is wanted, and unlabelled nodes have none.
@@ -119,6 +119,5 @@ def predict(training: Training, batches: Iterable[Data], num_nodes: int) -> torc
 
 
 def _metrics(model: NodeClassifier, predictions: torch.Tensor, true: torch.Tensor) -> dict[str, float]:
-    metrics = build_metrics(model.dim_metrics, true)
-    values = metrics(predictions, targets(true))
-    return {name: round(float(value), 6) for name, value in values.items()}
+    metrics = compute_metrics(existing_metrics(model.dim_metrics, true), predictions, true)
+    return {name: round(float(value), 6) for name, value in metrics.items()}

@@ -36,7 +36,8 @@ PLACE_KEYS = (
     'accelerator', 'devices', 'num_threads', 'num_workers', 'print', 'out_dir', 'run_dir', 'cfg_dest',
     'dataset.dir', 'dataset.path', 'dataset.hash_again', 'dataset.edge_dim', 'spex.estimator',
     'train.overwrite', 'train.run_id', 'train.auto_resume', 'tensorboard_each_run', 'tensorboard_agg',
-    'gpu_mem', 'params', 'share', 'run_multiple_splits', 'gt.attention_impl', 'view_emb', 'benchmark',
+    'gpu_mem', 'params', 'share', 'run_multiple_splits', 'gt.attention_impl', 'train.cuda_graphs', 'view_emb',
+    'benchmark',
 )  # fmt: skip
 # Which key points to what a fingerprint is of.
 _KEYS_OF_INPUTS = {

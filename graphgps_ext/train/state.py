@@ -5,21 +5,31 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from contextlib import AbstractContextManager
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, cast
 
 import torch
+from torch import Tensor
+from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.optim import create_optimizer, create_scheduler
 
 from graphgps_ext.errors import DataError
 from graphgps_ext.files import written
+from graphgps_ext.train.capture import for_graphs
 from graphgps_ext.train.checkpoint import read_checkpoint, write_checkpoint
 from graphgps_ext.train.finite import refuse_weights
 from graphgps_ext.train.module import NodeClassifier
 from graphgps_ext.train.run import Run
+from graphgps_ext.train.stats import SPLITS
+from graphgps_ext.train.tally import Tally
 
 MIXED = {'bf16-mixed': torch.bfloat16, '16-mixed': torch.float16}
+HOW_TO_STEP = ('fused', 'capturable', 'foreach')  # of an optimizer on this device, not on that of before
+SAVE_SECONDS = 5  # after which a checkpoint is due, or after this many times what the last one took:
+SAVE_SHARE = 20
 
 
 class Training:
@@ -31,6 +41,8 @@ class Training:
 
     Attributes:
         network: the model as it is called in training and evaluation: several devices share its gradients.
+        tallies: what the epoch has predicted in each split, of the steps that count there.
+        results: of steps that count for themselves: numbers of each split, as a tally gives them.
         epoch: the one that runs; at first, the one to begin with.
         global_step: number of steps of the optimizer.
         labels: number of those whose loss the gradient is the mean of, until the optimizer's step.
@@ -46,6 +58,11 @@ class Training:
         )
         self.network: Any = fabric.strategy.setup_module(self.model)
         self.optimizer = create_optimizer(self.model.model.parameters(), cfg.optim)
+        self.rates: list[Tensor] = []  # of the groups of parameters, where a step is on a GPU
+        # Fused steps scale gradients themselves, which rules out clipping them.
+        if fabric.device.type == 'cuda' and fabric.strategy.precision.precision != '16-mixed':
+            self.optimizer = for_graphs(self.optimizer)
+            self.rates = [torch.zeros((), device=fabric.device) for _ in self.optimizer.param_groups]
         self.scheduler = create_scheduler(self.optimizer, cfg.optim)
         self.parts = {
             'state_dict': self.model,
@@ -53,8 +70,12 @@ class Training:
             'scheduler': self.scheduler,
             'precision': fabric.strategy.precision,
         }
+        self.tallies = {split: Tally(model.metrics[split], fabric.world_size) for split in SPLITS}
+        self.results: dict[str, Tensor] = {}
         self.epoch = self.global_step = self.labels = 0
         self.best, self.best_epoch = -math.inf, -1
+        self._best = _Snapshot()
+        self._saved, self._save_seconds = time.monotonic(), 0.0
 
     def forward_context(self) -> AbstractContextManager[Any]:
         """What a forward pass runs in.
@@ -67,19 +88,72 @@ class Training:
             return torch.autocast(self.fabric.device.type, MIXED[precision], cache_enabled=False)
         return self.fabric.autocast()
 
-    def save(self, name: str) -> None:
-        """Writes a checkpoint, whole or not at all, from the process of rank 0."""
-        if self.fabric.is_global_zero:
-            content = {
-                'epoch': self.epoch,
-                'global_step': self.global_step,
-                'best': self.best,
-                'best_epoch': self.best_epoch,
-                'stats': self.run.stats.state(),
-                **{part: of.state_dict() for part, of in self.parts.items()},
-            }
-            write_checkpoint(self.run.checkpoint(name), content, run=self.run.identity)
-        self.fabric.barrier()
+    def prepare(self, batch: Data) -> Data:
+        """Puts on a full batch what its network would make of the edges anew in every pass, if it can."""
+        if hasattr(self.model.model, 'prepare'):
+            with self.forward_context():
+                self.model.model.prepare(batch)
+        return batch
+
+    def write_rates(self) -> None:
+        """Tells the device the learning rates of the epoch."""
+        for rate, group in zip(self.rates, self.optimizer.param_groups, strict=False):
+            rate.fill_(group['lr'])
+
+    @contextmanager
+    def rates_on_device(self) -> Iterator[None]:
+        """Within it the optimizer reads :attr:`rates`, so that a CUDA graph of its step sees each change."""
+        groups = self.optimizer.param_groups
+        told = [group['lr'] for group in groups]
+        for group, rate in zip(groups, self.rates or told, strict=True):
+            group['lr'] = rate
+        try:
+            yield
+        finally:
+            for group, rate in zip(groups, told, strict=True):
+                group['lr'] = rate
+
+    def read_results(self, splits: Sequence[str]) -> dict[str, dict[str, float]]:
+        """Loss and metrics of each split in this epoch; the device is waited for."""
+        taken = {split: self.results.get(split) for split in splits}
+        found = {split: self.tallies[split].take() if t is None else t for split, t in taken.items()}
+        self.results = {}
+        numbers = iter(torch.cat([*found.values()]).tolist())
+        return {split: {name: next(numbers) for name in self.tallies[split].names} for split in splits}
+
+    def content(self) -> dict[str, Any]:
+        """What a checkpoint of this moment holds."""
+        return {
+            'epoch': self.epoch,
+            'global_step': self.global_step,
+            'best': self.best,
+            'best_epoch': self.best_epoch,
+            'stats': self.run.stats.state(),
+            **{part: of.state_dict() for part, of in self.parts.items()},
+        }
+
+    def is_due(self) -> bool:
+        """Whether a checkpoint is: every `train.ckpt_period` epochs, at the end, and every few seconds."""
+        if (self.epoch + 1) % cfg.train.ckpt_period == 0 or self.epoch + 1 == cfg.optim.max_epoch:
+            return True
+        return time.monotonic() - self._saved > max(SAVE_SECONDS, SAVE_SHARE * self._save_seconds)
+
+    def save(self) -> None:
+        """Writes, from the process of rank 0, what is new: the epochs, the best one, and the last."""
+        if not self.fabric.is_global_zero:
+            return
+        start = time.monotonic()
+        self._write_best()
+        last = _on_cpu(self.content())
+        write_checkpoint(self.run.checkpoint('last.ckpt'), last, run=self.run.identity)
+        self._saved = time.monotonic()
+        self._save_seconds = self._saved - start
+
+    def _write_best(self) -> None:
+        """The best epoch, if it is a new one, and before it the record of all epochs until now."""
+        self.run.stats.write()
+        if (best := self._best.take_new()) is not None:
+            write_checkpoint(self.run.checkpoint('best.ckpt'), _on_cpu(best), run=self.run.identity)
 
     def start(self) -> None:
         """Begins, or goes on after a checkpoint (see :meth:`graphgps_ext.train.run.Run.start`)."""
@@ -88,6 +162,12 @@ class Training:
             return
         logging.info(f'resuming from {path}')
         checkpoint = read_checkpoint(path, run=self.run.identity)
+        checkpoint['optimizer']['param_groups'] = [
+            {**group, **{name: own[name] for name in HOW_TO_STEP if name in own}}
+            for group, own in zip(
+                checkpoint['optimizer']['param_groups'], self.optimizer.param_groups, strict=True
+            )
+        ]
         for name, part in self.parts.items():
             part.load_state_dict(checkpoint[name])
         self.epoch, self.global_step = checkpoint['epoch'] + 1, checkpoint['global_step']
@@ -102,7 +182,8 @@ class Training:
         if self.best_epoch < 0 or selection > self.best:
             refuse_weights(self.model, self.epoch)
             self.best, self.best_epoch = selection, self.epoch
-            self.save('best.ckpt')
+            if self.fabric.is_global_zero:
+                self._best.keep(self.content())
 
     def take_best(self) -> None:
         """Gives the model the weights of the best epoch.
@@ -130,6 +211,7 @@ class Training:
             return
         kept = self.run.checkpoint('phase.ckpt')
         if self.fabric.is_global_zero and not kept.is_file():
+            self._write_best()
             with written(kept) as path:
                 shutil.copyfile(self.run.checkpoint('best.ckpt'), path)
         self.fabric.barrier()
@@ -138,3 +220,41 @@ class Training:
         rates = self.optimizer.state_dict()['param_groups']
         self.optimizer.load_state_dict({**checkpoint['optimizer'], 'param_groups': rates})
         logging.info(f'epoch {self.epoch}: on from epoch {checkpoint["epoch"]}, the best so far')
+
+
+class _Snapshot:
+    """The content of a checkpoint, copied where its tensors lie until somebody writes it."""
+
+    def __init__(self) -> None:
+        self._tensors: list[Tensor] = []
+        self._content: dict[str, Any] | None = None
+
+    def keep(self, content: dict[str, Any]) -> None:
+        """Copies a content over the one before."""
+        live: list[Tensor] = []
+        _with_tensors(content, live.append)
+        if [t.shape for t in live] != [t.shape for t in self._tensors]:
+            self._tensors = [torch.empty_like(tensor) for tensor in live]
+        torch._foreach_copy_(self._tensors, live)
+        copies = iter(self._tensors)
+        self._content = _with_tensors(content, lambda _: next(copies))
+
+    def take_new(self) -> dict[str, Any] | None:
+        """The content, unless it was taken before."""
+        content, self._content = self._content, None
+        return content
+
+
+def _on_cpu(content: dict[str, Any]) -> dict[str, Any]:
+    return _with_tensors(content, Tensor.cpu)
+
+
+def _with_tensors(value: Any, change: Callable[[Tensor], Any]) -> Any:
+    """Dicts and lists with their tensors changed, in their order."""
+    if isinstance(value, Tensor):
+        return change(value)
+    if isinstance(value, dict):
+        return {key: _with_tensors(part, change) for key, part in value.items()}
+    if isinstance(value, list | tuple):
+        return [_with_tensors(part, change) for part in value]
+    return value

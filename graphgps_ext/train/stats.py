@@ -36,6 +36,8 @@ def read_stats(run_dir: Path, split: str) -> list[dict[str, Any]]:
 class Stats:
     """The three files in the making: only ever added to, and known by number of lines and hash.
 
+    Lines are kept until :meth:`write`, which comes before every checkpoint.
+
     Args:
         run_dir: folder of the run.
     """
@@ -44,19 +46,27 @@ class Stats:
         self.run_dir = run_dir
         self.lines = dict.fromkeys(SPLITS, 0)
         self.hashes = {split: hashlib.sha256() for split in SPLITS}
+        self._kept: dict[str, list[bytes]] = {split: [] for split in SPLITS}
 
     def append(self, split: str, record: Mapping[str, Any]) -> None:
         """Adds an epoch."""
         line = f'{json.dumps(record)}\n'.encode()
-        path = stats_file(self.run_dir, split)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with naming(path), path.open('ab') as file:
-            file.write(line)
+        self._kept[split].append(line)
         self.lines[split] += 1
         self.hashes[split].update(line)
 
+    def write(self) -> None:
+        """Writes the epochs that have been added since."""
+        for split, lines in self._kept.items():
+            if lines:
+                path = stats_file(self.run_dir, split)
+                path.parent.mkdir(parents=True, exist_ok=True)
+                with naming(path), path.open('ab') as file:
+                    file.write(b''.join(lines))
+                lines.clear()
+
     def state(self) -> dict[str, tuple[int, str]]:
-        """Number of lines and their hash, for a checkpoint."""
+        """Number of lines and their hash, written or not, for a checkpoint."""
         return {split: (self.lines[split], self.hashes[split].hexdigest()) for split in SPLITS}
 
     def begin(self) -> None:

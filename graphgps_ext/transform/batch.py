@@ -6,6 +6,9 @@ edges have features, `attention_edge_attr`, a :class:`PerLayer` of [E, D] or [N,
 
 from __future__ import annotations
 
+import copy
+from collections.abc import Iterator
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 import torch
@@ -23,15 +26,48 @@ def per_layer(batch: Data, key: str) -> PerLayer[Any]:
 
 
 def to_device(batch: Data, device: torch.device) -> Data:
-    """Moves a batch, in place.
+    """Moves a batch, in place; what is on it moves together.
 
     What it carries for each layer is moved here: from an error in there, such as a lack of memory, PyG would
     go on with what lies on the old device.
     """
+    if batch.x.device == device:
+        return batch
     for key in ('layers', 'attention_edge_attr'):
         if key in batch:
             batch[key] = per_layer(batch, key).to(device)
     return batch.to(device)
+
+
+def with_index_lists(batch: Data) -> Data:
+    """A full batch whose masks are index lists: they select the same rows, and a GPU need not be waited for.
+
+    Where tasks are without a label, `<split>_known` says where in the flat labels of the split one is known.
+    """
+    batch = copy.copy(batch)
+    for split in ('train', 'val', 'test'):
+        index = batch[f'{split}_mask'].nonzero().flatten()
+        batch[f'{split}_mask'] = index
+        unknown = batch.y[index].isnan()
+        if unknown.any():
+            batch[f'{split}_known'] = (~unknown).flatten().nonzero().flatten()
+    return batch
+
+
+def batch_tensors(batch: Data) -> list[Tensor]:
+    """All tensors of a batch, in an order that batches of one kind share."""
+    return [tensor for _, value in batch for tensor in _tensors(value)]
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, list | tuple | PerLayer):
+        for item in value:
+            yield from _tensors(item)
+    elif is_dataclass(value):
+        for field in fields(value):
+            yield from _tensors(getattr(value, field.name))
 
 
 def layer_graphs(batch: Data, num_layers: int) -> PerLayer[Graph]:

@@ -85,18 +85,19 @@ def test_bench_sampling(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path)
     file = tmp_path / 'rows.json'
     bench.main(['--groups', 'tiny', '--seconds', '0.01', '--json', str(file)])
     rows = json.loads(file.read_text())
-    draws = ('numba', 'prepared', 'torch', 'numba, uniform', 'numba, top')
+    draws = ('numba', 'prepared', 'numba, uniform', 'numba, top')
     walks = ('draw + relabel', 'torch relabel', 'numba relabel')
-    assert [row['impl'] for row in rows] == [*draws, *draws, *walks]
+    tables = ('draw + transpose', 'draw', 'transpose')
+    assert [row['impl'] for row in rows] == [*draws, *draws, *walks, *tables]
     assert all(row['ms'] > 0 and row['ns_per_edge'] > 0 for row in rows)
     assert list(bench.COLUMNS) in lines_of(capsys.readouterr().out)
 
 
 def test_bench_sampling_refuses_other_draws(monkeypatch: pytest.MonkeyPatch) -> None:
     bench = load('bench_sampling', monkeypatch)
-    right = bench.draw_torch
-    monkeypatch.setattr(bench, 'draw_torch', lambda *given: right(*given[:5], given[5] + 1, given[6]))
-    with pytest.raises(AssertionError, match='numba draws other edges than the sort'):
+    right = bench.row_sums
+    monkeypatch.setattr(bench, 'row_sums', lambda graph, weights: right(graph, torch.ones_like(weights)))
+    with pytest.raises(AssertionError, match='prepared draws edges of another mean log-weight than numba'):
         bench.main(['--groups', 'tiny', '--seconds', '0.001'])
 
 
@@ -105,20 +106,17 @@ def test_bench_pipeline(
 ) -> None:
     bench = load('bench_pipeline', monkeypatch)
     file = tmp_path / 'rows.json'
-    options = ['--dataset', 'minesweeper-grid', '--epochs', '2', '--width', '8', '--layers', '1']
-    bench.main([*options, '--peers', 'GCN', '--json', str(file), *SMALL])
+    options = ['--dataset', 'minesweeper-grid', '--epochs', '11', '--models', 'estimator,spexphormer,GCN']
+    with runs.as_if_alone():  # it trains in this process
+        bench.main([*options, '--json', str(file), *SMALL, 'gt.layers', '1', 'spex.layer_degrees', '[3]'])
     rows = json.loads(file.read_text())
-    whole = 'minesweeper-grid, both stages'
-    assert [row['case'].rpartition(', ')[2] for row in rows] == [
-        *['stage 1'] * 2, *['stage 2'] * 2, *['both stages'] * 2, 'minesweeper-grid',
-    ]  # fmt: skip
-    ours = [row for row in rows if row['impl'] == 'spexphormer' and row['case'] != whole]
-    for row in ours:
-        assert sum(row[share] for share in bench.SHARES) == pytest.approx(100, abs=0.3)
-        assert 0 < row['attention'] < 100 and 0 < row['block'] < 100
-    both = next(row for row in rows if row['case'] == whole)
-    assert min(row['ms'] for row in ours) <= both['ms'] <= max(row['ms'] for row in ours)
-    assert list(bench.COLUMNS) in lines_of(capsys.readouterr().out)
+    assert [row['model'] for row in rows] == ['estimator', 'spexphormer', 'GCN']
+    for row in rows:
+        assert sum(row[share] for share in bench.ON_CPU[1:5]) == pytest.approx(100)
+        assert row['ms'] > 0 and 0 < row['block'] < 100
+        assert (row['attention'] > 0) == (row['model'] != 'GCN')
+    assert rows[0]['startup'] > 0
+    assert ['model', *bench.ON_CPU] in lines_of(capsys.readouterr().out)
 
 
 def test_bench_large(monkeypatch: pytest.MonkeyPatch, capsys, tmp_path: Path, in_this_process: None) -> None:

@@ -36,6 +36,7 @@ TURNED: dict[str, tuple[Any, dict[str, Any]]] = {
         'dataset.grid_side': 2,
         'dataset.grid_seed': 1, 'dataset.normalize_features': 'row',
         'train.overwrite': True, 'train.run_id': 'mine', 'train.precision': 'bf16-mixed',
+        'train.cuda_graphs': False,
         'optim.num_warmup_epochs': 0, 'optim.clip_grad_norm': False, 'optim.clip_grad_norm_value': 0.5,
         'optim.batch_accumulation': 2,
         'gt.layers': 1, 'gt.n_heads': 8, 'gt.dropout': 0.9, 'gt.input_dropout': 0.9, 'gt.residual': False,

@@ -23,7 +23,7 @@ from faults.world import STAGES, Place, train
 from graphgps_ext.commands import main
 
 COMMAND_SECONDS = 2 * LIMIT_SECONDS  # for a command that starts a server, which imports everything anew
-GRACE_SECONDS = 30.0  # for the processes of a killed command to end: a server ends after its imports
+GRACE_SECONDS = LIMIT_SECONDS  # for the processes of a killed command to end: a server ends after its imports
 SPACE = {'gt.dropout': [0.0, 0.5], 'optim.base_lr': [0.01, 0.03]}
 TRIALS = 4
 BENCHMARK = ('benchmark', 'estimator.yaml', 'spexphormer.yaml', '--out', 'compared', '--devices', 'cpu')

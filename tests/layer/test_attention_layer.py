@@ -88,6 +88,16 @@ def test_normalised_values_have_unit_length_times_the_learned_scale(x: Tensor, t
     torch.testing.assert_close(longer[5], out[5])
 
 
+def test_temperature_may_be_a_tensor(x: Tensor, types: Tensor) -> None:
+    layer = layer_of()
+    edge_embedding = torch.randn(len(EDGES), WIDTH, dtype=torch.float64)
+    expected, _ = layer(x, csr(), types, temperature=0.3, edge_embedding=edge_embedding)
+    out, _ = layer(
+        x, csr(), types, temperature=torch.tensor(0.3, dtype=x.dtype), edge_embedding=edge_embedding
+    )
+    assert torch.equal(out, expected)
+
+
 def test_clamp_bounds_logit_over_temperature(x: Tensor, types: Tensor) -> None:
     layer = layer_of(logit_clamp=0.5)
     _, weights = layer(100 * x, csr(), types, temperature=0.1, return_weights=True)

@@ -38,3 +38,13 @@ def test_batch_norm_of_several_rows_is_that_of_torch() -> None:
     for training in (True, False):
         torch.testing.assert_close(ours.train(training)(x), theirs.train(training)(x))
     torch.testing.assert_close(ours.state_dict(), theirs.state_dict())
+
+
+def test_graph_norm_is_that_of_pyg() -> None:
+    ours, theirs = build_norm('graph', 3), GraphNorm(3)
+    with torch.no_grad():
+        for parameter, draw in zip(theirs.parameters(), torch.randn(3, 3), strict=True):
+            parameter.copy_(draw)
+    ours.load_state_dict(theirs.state_dict())
+    x = torch.randn(50, 3)
+    torch.testing.assert_close(ours(x), theirs(x))

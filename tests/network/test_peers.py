@@ -17,6 +17,7 @@ from torch_geometric.nn.models import GAT, GCN, LINKX, MLP, GraphSAGE, SGFormer
 from torch_geometric.utils import add_self_loops
 from yacs.config import CfgNode
 
+from graphgps_ext.layer.adjacency import normalized_adjacency
 from graphgps_ext.loader import load_graph
 from graphgps_ext.network import PlainNetwork
 from graphgps_ext.transform.batch import plain_graph
@@ -151,7 +152,7 @@ def test_logit_of_two_classes_has_their_probabilities(small: CfgNode, name: str)
     if name == 'pyg_polynormer':
         probability = net.model(data.x, add_self_loops(data.edge_index)[0]).softmax(1)
     else:
-        probability = net.model(data.x, data.edge_index, ZEROS).exp()
+        probability = net.model(data.x, normalized_adjacency(data.edge_index, data.x)[0], ZEROS).exp()
     torch.testing.assert_close(pred[:, 0].sigmoid(), probability[:, 1])
 
 

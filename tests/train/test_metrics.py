@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,18 +11,32 @@ import torch
 from sklearn.metrics import f1_score, roc_auc_score
 from torch import Tensor
 from torch_geometric.data import Data
+from torchmetrics import MetricCollection
+from torchmetrics.classification import (
+    BinaryAccuracy,
+    BinaryAUROC,
+    BinaryF1Score,
+    BinaryPrecision,
+    BinaryRecall,
+    MulticlassAccuracy,
+    MulticlassF1Score,
+    MultilabelAccuracy,
+    MultilabelAUROC,
+)
 from yacs.config import CfgNode
 
 from graphgps_ext.errors import ConfigError, DataError
 from graphgps_ext.train.metrics import (
+    area_under_roc,
     best_metric,
-    build_metrics,
+    compute_metrics,
+    existing_metrics,
     loss_and_probability,
     metric_names,
     num_outputs,
     refuse_missing_metric,
-    targets,
 )
+from graphgps_ext.train.tally import Tally
 
 NAN = float('nan')
 
@@ -32,14 +47,15 @@ def pairwise_auc(score: Tensor, true: Tensor) -> float:
     return sum((a > b) + 0.5 * (a == b) for a, b in pairs) / int((true == 1).sum() * (true == 0).sum())
 
 
-def values(metrics: object, score: Tensor, true: Tensor) -> dict[str, float]:
-    return {name: float(value) for name, value in metrics(score, true).items()}
+def values(dim_out: int, score: Tensor, true: Tensor) -> dict[str, float]:
+    metrics = compute_metrics(existing_metrics(dim_out, true), score, true)
+    return {name: float(value) for name, value in metrics.items()}
 
 
 def test_binary_metrics_are_those_of_the_formulas(graphgym_cfg: CfgNode) -> None:
     score = torch.tensor([0.9, 0.4, 0.6, 0.1, 0.6, 0.2])
     true = torch.tensor([1, 1, 0, 0, 1, 0])
-    found = values(build_metrics(2, true), score, true)
+    found = values(2, score, true)
     # Above one half: 0, 2 and 4, of which 0 and 4 are positive; 1 is missed.
     assert found['accuracy'] == pytest.approx(4 / 6)
     assert found['precision'] == found['recall'] == found['f1'] == pytest.approx(2 / 3)
@@ -49,7 +65,7 @@ def test_binary_metrics_are_those_of_the_formulas(graphgym_cfg: CfgNode) -> None
 def test_multi_class_metrics_take_log_probabilities(graphgym_cfg: CfgNode) -> None:
     true = torch.tensor([0, 1, 2, 2])
     score = torch.tensor([[5.0, 1, 0], [0, 2, 1], [3, 0, 1], [0, 0, 1]]).log_softmax(1)
-    found = values(build_metrics(3, true), score, true)
+    found = values(3, score, true)
     assert found['accuracy'] == pytest.approx(3 / 4)
     # F1 of the classes: 2/3 (one of two right), 1, 2/3 (one of two found).
     assert found['f1'] == pytest.approx((2 / 3 + 1 + 2 / 3) / 3)
@@ -60,7 +76,7 @@ def test_multi_label_metrics_leave_out_tasks_without_a_label(graphgym_cfg: CfgNo
     graphgym_cfg.dataset.task_type = 'classification_multilabel'
     true = torch.tensor([[1.0, 0], [0, 1], [NAN, 1], [1, 0], [0, NAN]])
     score = torch.tensor([[0.8, 0.3], [0.9, 0.2], [0.1, 0.7], [0.6, 0.4], [0.3, 0.9]])
-    found = values(build_metrics(2, true), score, targets(true))
+    found = values(2, score, true)
     by_task = [
         pairwise_auc(score[~true[:, task].isnan(), task], true[~true[:, task].isnan(), task])
         for task in range(2)
@@ -68,11 +84,6 @@ def test_multi_label_metrics_leave_out_tasks_without_a_label(graphgym_cfg: CfgNo
     assert found['auc'] == pytest.approx(sum(by_task) / 2) == pytest.approx((2 / 4 + 2 / 4) / 2)
     # Of eight labels, 0.9 for a zero and 0.2 for a one are wrong.
     assert found['accuracy'] == pytest.approx(6 / 8)
-
-
-def test_targets_are_integers_with_minus_one_for_no_label() -> None:
-    assert targets(torch.tensor([[1.0, NAN], [0.0, 1.0]])).tolist() == [[1, -1], [0, 1]]
-    assert targets(torch.tensor([2, 0])).tolist() == [2, 0]
 
 
 @pytest.mark.parametrize(
@@ -149,23 +160,24 @@ def test_multi_label_auc_is_the_mean_over_tasks_with_both_classes(
 ) -> None:
     graphgym_cfg.dataset.task_type = 'classification_multilabel'
     score, true = multi_label(np.random.default_rng(0))
-    metrics = build_metrics(8, true)
+    tally = Tally(existing_metrics(8, true))
     for start in range(0, 40, batch_size):  # of which one may lack what all together have
         rows = slice(start, start + batch_size)
-        metrics.update(score[rows], targets(true[rows]))
+        tally.add(torch.zeros(()), 1, score[rows], true[rows])
     by_task = []
     for task in range(8):
         known = ~true[:, task].isnan()
         if len(true[known, task].unique()) == 2:
             by_task.append(roc_auc_score(true[known, task], score[known, task]))
     assert len(by_task) == 5
-    assert float(metrics.compute()['auc']) == pytest.approx(np.mean(by_task), abs=1e-6)
+    found = dict(zip(tally.names, tally.take().tolist(), strict=True))
+    assert found['auc'] == pytest.approx(np.mean(by_task), abs=1e-9)
 
 
 def test_f1_is_the_mean_over_classes_that_occur_or_are_predicted(graphgym_cfg: CfgNode) -> None:
     true = torch.tensor([0, 0, 3, 3, 3, 0])  # neither class 1 nor 2 nor 4
     score = torch.nn.functional.one_hot(torch.tensor([0, 3, 3, 4, 3, 0]), 6) * 5.0
-    found = values(build_metrics(6, true), score, true)
+    found = values(6, score, true)
     assert found['f1'] == pytest.approx(f1_score(true, score.argmax(1), average='macro'))
 
 
@@ -181,11 +193,11 @@ def test_metrics_that_the_labels_do_not_admit_are_left_out(
     graphgym_cfg: CfgNode, labels: list[int], names: set[str]
 ) -> None:
     true = torch.tensor(labels)
-    assert values(build_metrics(2, true), torch.rand(3), true).keys() == names
+    assert values(2, torch.rand(3), true).keys() == names
     assert set(metric_names(2)) == {'accuracy', 'auc', 'f1', 'precision', 'recall'}
     graphgym_cfg.dataset.task_type = 'classification_multilabel'
     of_tasks = torch.stack([true.float(), torch.full((3,), NAN)], dim=1)
-    found = values(build_metrics(2, of_tasks), torch.rand(3, 2), targets(of_tasks))
+    found = values(2, torch.rand(3, 2), of_tasks)
     assert found.keys() == names & {'accuracy', 'auc'} - ({'auc'} if len(set(labels)) == 1 else set())
 
 
@@ -225,3 +237,66 @@ def test_selection_by_an_auc_that_no_task_has_is_refused(graphgym_cfg: CfgNode) 
         DataError, match='none of the 2 tasks has both classes among the labels of its 2 nodes'
     ):
         refuse_missing_metric({'train': good, 'val': bad, 'test': good}, 2)
+
+
+# --- against torchmetrics ---
+
+FORMS = {'two classes': 2, 'several classes': 5, 'several labels': 4}
+
+
+def predictions(form: str, rng: np.random.Generator, *, ties: bool) -> tuple[Tensor, Tensor]:
+    n, dim = 500, FORMS[form]
+    score = rng.random((n, dim) if dim > 2 else n, dtype=np.float32)
+    score = np.round(score, 1) if ties else score
+    if form != 'several labels':
+        return torch.from_numpy(score), torch.from_numpy(rng.integers(min(dim, 4), size=n))
+    true = rng.integers(2, size=(n, dim)).astype(np.float32)
+    true[rng.random(true.shape) < 0.3] = np.nan
+    return torch.from_numpy(score), torch.from_numpy(true)
+
+
+def of_torchmetrics(form: str) -> MetricCollection:
+    dim = FORMS[form]
+    if form == 'two classes':
+        parts: dict[str, Any] = {
+            'accuracy': BinaryAccuracy(), 'auc': BinaryAUROC(), 'f1': BinaryF1Score(),
+            'precision': BinaryPrecision(), 'recall': BinaryRecall(),
+        }  # fmt: skip
+    elif form == 'several classes':
+        parts = {
+            'accuracy': MulticlassAccuracy(dim, average='micro'),
+            'f1': MulticlassF1Score(dim, average='macro'),
+        }
+    else:
+        parts = {
+            'accuracy': MultilabelAccuracy(dim, average='micro', ignore_index=-1),
+            'auc': MultilabelAUROC(dim, average='macro', ignore_index=-1),
+        }
+    return MetricCollection(parts, compute_groups=False)
+
+
+@pytest.mark.parametrize('ties', [False, True])
+@pytest.mark.parametrize('form', FORMS)
+def test_metrics_are_those_of_torchmetrics(graphgym_cfg: CfgNode, form: str, ties: bool) -> None:
+    if form == 'several labels':
+        graphgym_cfg.dataset.task_type = 'classification_multilabel'
+    score, true = predictions(form, np.random.default_rng(0), ties=ties)
+    wanted = of_torchmetrics(form)(score, true.nan_to_num(nan=-1).long())
+    found = values(FORMS[form], score, true)
+    assert found == pytest.approx({name: float(value) for name, value in wanted.items()}, abs=1e-6)
+    assert found.keys() == wanted.keys()
+
+
+@pytest.mark.parametrize('ties', [False, True])
+def test_area_is_exact_and_needs_both_classes(ties: bool) -> None:
+    score, true = predictions('two classes', np.random.default_rng(1), ties=ties)
+    assert float(area_under_roc(score, true)) == pytest.approx(pairwise_auc(score, true), abs=1e-15)
+    assert float(area_under_roc(score.double() * 1e-300, true)) == pytest.approx(
+        roc_auc_score(true, score.double() * 1e-300), abs=1e-12
+    )
+    order = torch.randperm(len(score), generator=torch.Generator().manual_seed(0))
+    assert area_under_roc(score[order], true[order]) == area_under_roc(score, true)
+    assert area_under_roc(torch.zeros(4), torch.tensor([0, 1, 1, 0])) == 0.5
+    assert area_under_roc(score, torch.zeros_like(true)).isnan()
+    assert area_under_roc(score, torch.ones_like(true)).isnan()
+    assert area_under_roc(score[:0], true[:0]).isnan()

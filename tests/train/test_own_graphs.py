@@ -69,19 +69,23 @@ def test_several_tasks_of_which_some_labels_may_be_unknown(
 
 def test_unknown_labels_of_a_task_do_not_matter_to_the_loss(graphgym_cfg: Any) -> None:
     from graphgps_ext.train.module import NodeClassifier
+    from graphgps_ext.train.tally import Tally
 
     graphgym_cfg.dataset.task_type = 'classification_multilabel'
     graphgym_cfg.model.type = 'gnn'
     graphgym_cfg.dataset.task, graphgym_cfg.gnn.head = 'node', 'node'
-    model = NodeClassifier(4, 3, dict.fromkeys(runs.SPLITS, torch.tensor([[0.0, 1.0, 0.0], [1.0, 0.0, 1.0]])))
+    model = NodeClassifier(
+        4, 3, dict.fromkeys(runs.SPLITS, torch.tensor([[0.0, 1.0, float('nan')], [1.0, 0.0, 1.0]]))
+    )
     pred = torch.tensor([[0.5, -1.0, 2.0], [0.1, 0.7, -0.3]])
     true = torch.tensor([[1.0, 0.0, float('nan')], [float('nan'), 1.0, 0.0]])
     by_hand = [np.log1p(np.exp(-0.5)), np.log1p(np.exp(-1.0)), np.log1p(np.exp(-0.7)), np.log1p(np.exp(-0.3))]
-    loss, labels = model.update('train', pred, true)
-    assert loss.item() == pytest.approx(np.mean(by_hand), abs=1e-6) and labels == 4
-    assert model.mean_loss('train') == pytest.approx(np.mean(by_hand), abs=1e-6)
-    assert model.update('train', pred, torch.full((2, 3), torch.nan))[1] == 0  # and counts for nothing
-    assert model.mean_loss('train') == pytest.approx(np.mean(by_hand), abs=1e-6)
+    for known in (None, torch.tensor([0, 1, 4, 5])):  # looked for, or as a full batch says
+        tally = Tally(model.metrics['train'])
+        loss, labels = model.count(tally, 'train', pred, true, known)
+        assert loss.item() == pytest.approx(np.mean(by_hand), abs=1e-6) and labels == 4
+        assert model.count(tally, 'train', pred, torch.full((2, 3), torch.nan))[1] == 0  # counts for nothing
+        assert tally.mean_loss().item() == pytest.approx(np.mean(by_hand), abs=1e-6)
 
 
 def test_nodes_without_a_label_are_in_no_part_of_the_split(tmp_path: Path) -> None:

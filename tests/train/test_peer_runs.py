@@ -14,7 +14,7 @@ from torch_geometric.data import Data
 from torch_geometric.utils import subgraph
 from yacs.config import CfgNode
 
-from graphgps_ext.train import fit
+from graphgps_ext.train import fit, state
 from graphgps_ext.train.batches import EVALUATION, REPORT, TRAINING, RandomParts
 from graphgps_ext.train.state import Training
 
@@ -110,7 +110,15 @@ def test_polynormer_killed_in_its_second_phase_goes_back_to_the_first(
 ) -> None:
     keys = {**PHASES, 'seed': 7}  # whose best epoch is one of the second phase
     whole = runs.run('Polynormer', tmp_path / 'whole', keys) / '7'
-    with interrupted_at(11, monkeypatch):
+    write = state.write_checkpoint
+
+    def interrupted(path: Path, content: dict[str, Any], **kwargs: Any) -> None:
+        if path.name == 'last.ckpt' and content['epoch'] == 11:
+            raise InterruptedError
+        write(path, content, **kwargs)
+
+    with monkeypatch.context() as patched, pytest.raises(InterruptedError):
+        patched.setattr(state, 'write_checkpoint', interrupted)
         runs.run('Polynormer', tmp_path / 'cut', keys)
     checkpoints = tmp_path / 'cut' / CONFIG_NAME / '7' / 'ckpt'
     epochs = {n: torch.load(checkpoints / f'{n}.ckpt', weights_only=False)['epoch'] for n in ('best', 'last')}

@@ -50,16 +50,16 @@ def die_in_training_step(epoch: int, how: int = signal.SIGKILL) -> None:
 
 def die_between_records(epoch: int) -> None:
     """Ends when the record of the training nodes is written, and half of that of the validation nodes."""
-    append = stats.Stats.append
+    write = stats.Stats.write
 
-    def append_half(self: stats.Stats, split: str, row: Any) -> None:
-        if split == 'val' and row['epoch'] == epoch:
-            with stats.stats_file(self.run_dir, split).open('a') as file:
-                file.write('{"epoch": 3, "lo')
+    def write_half(self: stats.Stats) -> None:
+        if self.lines['train'] > epoch:
+            self._kept['val'] = [b'{"epoch": 3, "lo']
+            write(self)
             die()
-        append(self, split, row)
+        write(self)
 
-    stats.Stats.append = append_half  # type: ignore[method-assign]
+    stats.Stats.write = write_half  # type: ignore[method-assign]
 
 
 def die_in_checkpoint(name: str, epoch: int) -> None:

@@ -20,6 +20,8 @@ def state(tmp_path: Path) -> dict[str, tuple[int, str]]:
             stats.append(split, {'epoch': epoch, 'loss': 0.5 / (epoch + 1)})
     state = stats.state()
     stats.append('train', {'epoch': 3, 'loss': 0.1})
+    assert not list(tmp_path.rglob('*.json'))
+    stats.write()
     return state
 
 
@@ -33,6 +35,7 @@ def test_epochs_after_the_checkpoint_are_dropped(tmp_path: Path, state: dict[str
     assert [record['epoch'] for record in read_stats(tmp_path, 'val')] == [0, 2]
     for split in SPLITS:
         stats.append(split, {'epoch': 3})
+        stats.write()
         assert read_stats(tmp_path, split)[-1] == {'epoch': 3}
     again = Stats(tmp_path)
     again.go_on(stats.state())
