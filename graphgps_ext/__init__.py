@@ -4,7 +4,7 @@ Importing this package registers everything into GraphGym and adds its config ke
 A plugin that makes the same config groups (graphgps) has to be imported before it.
 """
 
-import graphgps_ext.untouched_gpu  # noqa: I001  before all that imports PyG
+import graphgps_ext.import_pyg  # noqa: I001  before all that imports PyG
 import graphgps_ext.config
 import graphgps_ext.encoder
 import graphgps_ext.head

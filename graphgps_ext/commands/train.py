@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import argparse
-import logging
 import os
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, cast
 
 import torch
+from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch_geometric.graphgym.config import cfg
-from torch_geometric.graphgym.imports import pl
 
 from graphgps_ext.config.graphgym import LARGEST_SEED
 from graphgps_ext.config.load import load_config
@@ -44,7 +44,6 @@ def train_all(out_dir: Path, repeat: int) -> None:
     if cfg.train.run_id and (cfg.run_multiple_splits or repeat > 1):
         raise ConfigError('train.run_id names the folder of one run: it needs --repeat 1 and no splits')
     torch.set_num_threads(min(cfg.num_threads, os.cpu_count() or 1))
-    logging.getLogger(pl.__name__).setLevel(logging.WARNING)
     for number in range(len(cfg.run_multiple_splits) or repeat):
         choose_run(out_dir, number)
         run_once()
@@ -58,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     with watching(cfg, asked):
         out_dir = Path(cfg.out_dir) / file.stem
         train_all(out_dir, args.repeat)
-    if pl.utilities.rank_zero_only.rank != 0:
+    if cast(Any, rank_zero_only).rank != 0:
         return
     best, lines = aggregate(Path(cfg.run_dir))
     print(*lines, told(out_dir, best['test']), sep='\n')

@@ -31,7 +31,6 @@ except ModuleNotFoundError:
     from graphgps_ext.errors import UserError
 
     raise UserError('a search needs Optuna: pip install "graphgps_ext[tune]"') from None
-from torch_geometric.graphgym.imports import pl
 
 from graphgps_ext.benchmark import workers
 from graphgps_ext.commands import guarded
@@ -93,7 +92,6 @@ def main(argv: Sequence[str] | None = None) -> None:
 def _quiet() -> Iterator[None]:
     """Logs warnings alone: a run would print its test metric."""
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    logging.getLogger(pl.__name__).setLevel(logging.WARNING)
     logging.disable(logging.INFO)
     try:
         yield

@@ -7,9 +7,9 @@ import time
 from pathlib import Path
 from typing import Any, cast
 
+from lightning_fabric import seed_everything
 from lightning_fabric.utilities.rank_zero import rank_zero_only
 from torch_geometric.graphgym.config import cfg
-from torch_geometric.graphgym.imports import pl
 from torch_geometric.graphgym.register import train_dict
 from yacs.config import CfgNode
 
@@ -60,7 +60,7 @@ def run_once(after_evaluation: AfterEvaluation | None = None) -> None:
     if fabric.is_global_zero:
         refuse_if_locked(run_dir)  # before the data are read; the lock itself is taken when all is accepted
     reset_peak()
-    pl.seed_everything(cfg.seed, verbose=False)
+    seed_everything(cfg.seed, verbose=False)
     start = time.perf_counter()
     data = load_graph(cfg.dataset.format, cfg.dataset.name, cfg.dataset.dir)
     if data is None:

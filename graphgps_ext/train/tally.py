@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor
-from torchmetrics.utilities.distributed import gather_all_tensors
+from torch import Tensor, distributed
 
 from graphgps_ext.train.metrics import compute_metrics
 
@@ -47,8 +46,8 @@ class Tally:
         total = torch.stack(self._losses).sum()
         if self.world_size > 1:
             sums = torch.stack([total, total.new_tensor(self._labels)])
-            total, labels = torch.stack(gather_all_tensors(sums)).sum(0)
-            return total / labels
+            distributed.all_reduce(sums)
+            return sums[0] / sums[1]
         return total / self._labels
 
     def take(self) -> Tensor:
@@ -56,7 +55,18 @@ class Tally:
         loss = self.mean_loss()
         probability, true = (torch.cat(parts) for parts in zip(*self._parts, strict=True))
         if self.world_size > 1:
-            probability, true = (torch.cat(gather_all_tensors(part)) for part in (probability, true))
+            probability, true = _rows_of_all(probability), _rows_of_all(true)
         metrics = compute_metrics(self.names[1:], probability, true)
         self._parts, self._losses, self._labels = [], [], 0
         return torch.stack([loss, *metrics.values()])
+
+
+def _rows_of_all(rows: Tensor) -> Tensor:
+    """[sum of n, ·]: the rows [n, ·] of every process, in order of their ranks. Processes may differ in n."""
+    sizes: list[int | None] = [None] * distributed.get_world_size()
+    distributed.all_gather_object(sizes, len(rows))
+    padded = rows.new_zeros(max(sizes), *rows.shape[1:])  # what is gathered has one shape
+    padded[: len(rows)] = rows
+    parts = [torch.empty_like(padded) for _ in sizes]
+    distributed.all_gather(parts, padded)
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])

@@ -245,7 +245,8 @@ def test_width_that_heads_do_not_divide_is_refused(small: CfgNode) -> None:
 
 
 @pytest.mark.parametrize(
-    ('key', 'kind'), [('batch_norm', 'BatchNorm'), ('graph_norm', 'OneGraphNorm'), ('layer_norm', 'LayerNorm')]
+    ('key', 'kind'),
+    [('batch_norm', 'BatchNorm'), ('graph_norm', 'OneGraphNorm'), ('layer_norm', 'LayerNorm')],
 )
 def test_keys_choose_the_norm_dropout_and_residual(small: CfgNode, key: str, kind: str) -> None:
     small.gt.batch_norm = False
