@@ -8,7 +8,6 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.register import register_network
 from torch_geometric.nn import GCNConv, GPSConv
@@ -17,6 +16,7 @@ from torch_geometric.nn.models.sgformer import SGModule
 
 from graphgps_ext.errors import ConfigError
 from graphgps_ext.layer.adjacency import normalized_adjacency
+from graphgps_ext.layer.dropout import dropout
 from graphgps_ext.network.plain import (
     PLAIN,
     PlainNetwork,
@@ -50,13 +50,13 @@ class OneGraphGPSConv(GPSConv):
     def forward(self, x: Tensor, edge_index: Tensor, batch: None = None, **kwargs: Any) -> Tensor:
         """[N, d] to [N, d]; `kwargs` are of the local part."""
         local = self.conv(x, edge_index, **kwargs)
-        out = self._normed(self.norm1, functional.dropout(local, self.dropout, self.training) + x)
+        out = self._normed(self.norm1, dropout(local, self.dropout, self.training) + x)
         nodes = x[None]
         if isinstance(self.attn, nn.MultiheadAttention):
             attended, _ = self.attn(nodes, nodes, nodes, need_weights=False)
         else:
             attended = self.attn(nodes)
-        attended = functional.dropout(attended[0], self.dropout, self.training) + x
+        attended = dropout(attended[0], self.dropout, self.training) + x
         out = out + self._normed(self.norm2, attended)
         return self._normed(self.norm3, out + self.mlp(out))
 
@@ -110,7 +110,7 @@ class OneGraphAttention(SGModule):
         return x[0]
 
     def _dropped(self, x: Tensor) -> Tensor:
-        return functional.dropout(x, self.dropout, self.training)
+        return dropout(x, self.dropout, self.training)
 
 
 class SGFormerNetwork(PlainNetwork):

@@ -7,13 +7,13 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.register import register_network
 from torch_geometric.nn.attention import PolynormerAttention
 from torch_geometric.nn.models import Polynormer
 from torch_geometric.utils import add_self_loops
 
+from graphgps_ext.layer.dropout import dropout
 from graphgps_ext.network.plain import PLAIN, PlainNetwork, class_logits, num_classes, refuse_unless_divisible
 
 
@@ -66,14 +66,14 @@ class PublishedPolynormer(Polynormer):
     def forward(self, x: Tensor, edge_index: Tensor) -> Tensor:  # type: ignore[override]
         """[N, F] and [2, E] with self-loops to logits [N, out_channels]."""
         betas = self.betas.sigmoid() if self.beta < 0 else self.betas
-        x = functional.dropout(self.lin_in(x), self.dropout, self.training)
+        x = dropout(self.lin_in(x), self.dropout, self.training)
         x_local = torch.zeros((), device=x.device)
         for i, conv in enumerate(self.local_convs):
             h = self.h_lins[i](x).relu()
             x = conv(x, edge_index) + self.lins[i](x)
             if self.post_bn:
                 x = self.post_bns[i](x)
-            x = functional.dropout(x.relu(), self.dropout, self.training)
+            x = dropout(x.relu(), self.dropout, self.training)
             x = (1 - betas[i]) * self.lns[i](h * x) + betas[i] * x
             x_local = x_local + x
         if not self._global:

@@ -11,6 +11,7 @@ from torch_geometric.data import Data
 from torch_geometric.graphgym.config import cfg
 from torch_geometric.graphgym.register import network_dict
 
+from graphgps_ext.layer.dropout import make_cheap
 from graphgps_ext.train.metrics import existing_metrics, loss_and_probability
 from graphgps_ext.train.tally import Tally
 
@@ -36,6 +37,7 @@ class NodeClassifier(nn.Module):
         super().__init__()
         binary = cfg.dataset.task_type == 'classification' and dim_out == 2
         self.model = network_dict[cfg.model.type](dim_in=dim_in, dim_out=1 if binary else dim_out)
+        make_cheap(self.model)
         self.dim_metrics = dim_out
         self.metrics = {split: existing_metrics(dim_out, true) for split, true in labels.items()}
         self.all_known = {split: not bool(true.isnan().any()) for split, true in labels.items()}
