@@ -28,6 +28,7 @@ AfterEvaluation = Callable[[int, float], None]
 
 def launch() -> Fabric:
     """The devices of the config; with several, this same command is started for each further one."""
+    logging.getLogger('lightning_fabric').setLevel(logging.WARNING)  # no advice on precision in every run
     devices = cfg.devices or 1
     # One device is nobody's part, whatever a scheduler's variables say of ranks.
     alone = LightningEnvironment() if devices == 1 else None
