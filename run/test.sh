@@ -19,5 +19,5 @@ bin=.venv/bin
 "$bin/ruff" check .
 "$bin/mypy"
 "$bin/lint-imports" --no-cache | tail -n 4
-# A process per core: most of it is single-threaded.
-"$bin/python" -m pytest -n 2 --dist loadfile --durations 15 "${tests[@]}" "$@"
+# A process per core: most of it is single-threaded. Files in their order: those of few and long tests would come last.
+"$bin/python" -m pytest -n 2 --dist loadfile --no-loadscope-reorder --durations 15 "${tests[@]}" "$@"
