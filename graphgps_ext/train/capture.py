@@ -16,14 +16,12 @@ from pathlib import Path
 
 import torch
 from torch import Tensor
-from torch.optim import SGD, Adam, AdamW, Optimizer
 from torch_geometric.data import Data
 
 from graphgps_ext.transform.batch import batch_tensors
 
 WAIT = 'called a synchronizing CUDA operation'  # how torch begins its warning of a wait
 OF_WATCHING = 'Synchronization debug mode is a prototype feature'
-OPTIMIZERS = (Adam, AdamW, SGD)  # whose steps are the same on the device each time
 
 
 class CapturedStep:
@@ -124,26 +122,3 @@ def _short(path: str) -> str:
     parts = Path(path).parts
     named = [i for i, part in enumerate(parts) if part in ('site-packages', 'dist-packages')]
     return os.path.join(*parts[named[-1] + 1 if named else -2 :])
-
-
-def for_graphs(optimizer: Optimizer) -> Optimizer:
-    """The same optimizer for the parameters of a GPU: its step in few kernels, counted on the device."""
-    if type(optimizer) not in OPTIMIZERS:
-        return optimizer
-    options = {name: value for name, value in optimizer.defaults.items() if name in _ARGUMENTS}
-    extra = {} if type(optimizer) is SGD else {'capturable': True}
-    parameters = [parameter for group in optimizer.param_groups for parameter in group['params']]
-    return type(optimizer)(parameters, **{**options, **extra, 'fused': True})
-
-
-_ARGUMENTS = (
-    'lr',
-    'betas',
-    'eps',
-    'weight_decay',
-    'amsgrad',
-    'maximize',
-    'momentum',
-    'dampening',
-    'nesterov',
-)

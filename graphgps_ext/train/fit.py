@@ -17,9 +17,10 @@ from torch_geometric.graphgym.config import cfg
 
 from graphgps_ext.config.unread import tell_unread
 from graphgps_ext.errors import ConfigError
+from graphgps_ext.optimizer.fused import FUSED
 from graphgps_ext.sampling import stream_key
 from graphgps_ext.train.batches import Batches, is_evaluated
-from graphgps_ext.train.capture import OPTIMIZERS, CapturedStep
+from graphgps_ext.train.capture import CapturedStep
 from graphgps_ext.train.finite import refuse_losses
 from graphgps_ext.train.metrics import FULL_NAMES, best_metric
 from graphgps_ext.train.module import NodeClassifier
@@ -140,7 +141,7 @@ def no_graph(training: Training) -> str:
         return f'{training.fabric.world_size} devices share their gradients'
     if training.fabric.strategy.precision.precision == '16-mixed':
         return 'train.precision 16-mixed looks at the gradients before each step (bf16-mixed does not)'
-    if type(training.optimizer) not in OPTIMIZERS:
+    if type(training.optimizer) not in FUSED:
         return f'optim.optimizer {cfg.optim.optimizer} is not known to compute on the device alone'
     return ''
 

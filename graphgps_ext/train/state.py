@@ -18,7 +18,7 @@ from torch_geometric.graphgym.optim import create_optimizer, create_scheduler
 
 from graphgps_ext.errors import DataError
 from graphgps_ext.files import written
-from graphgps_ext.train.capture import for_graphs
+from graphgps_ext.optimizer.fused import fused
 from graphgps_ext.train.checkpoint import read_checkpoint, write_checkpoint
 from graphgps_ext.train.finite import refuse_weights
 from graphgps_ext.train.module import NodeClassifier
@@ -59,10 +59,11 @@ class Training:
         self.network: Any = fabric.strategy.setup_module(self.model)
         self.optimizer = create_optimizer(self.model.model.parameters(), cfg.optim)
         self.rates: list[Tensor] = []  # of the groups of parameters, where a step is on a GPU
-        # Fused steps scale gradients themselves, which rules out clipping them.
-        if fabric.device.type == 'cuda' and fabric.strategy.precision.precision != '16-mixed':
-            self.optimizer = for_graphs(self.optimizer)
-            self.rates = [torch.zeros((), device=fabric.device) for _ in self.optimizer.param_groups]
+        # Under 16-mixed fused steps scale gradients themselves, which rules out clipping them.
+        if fabric.strategy.precision.precision != '16-mixed':
+            self.optimizer = fused(self.optimizer)
+            if fabric.device.type == 'cuda':
+                self.rates = [torch.zeros((), device=fabric.device) for _ in self.optimizer.param_groups]
         self.scheduler = create_scheduler(self.optimizer, cfg.optim)
         self.parts = {
             'state_dict': self.model,

@@ -15,7 +15,7 @@ import torch
 
 from graphgps_ext.network.transformer import SparseTransformer
 from graphgps_ext.train import fit
-from graphgps_ext.train.capture import CapturedStep, for_graphs
+from graphgps_ext.train.capture import CapturedStep
 
 pytestmark = [pytest.mark.gpu, pytest.mark.skipif(not torch.cuda.is_available(), reason='needs a GPU')]
 
@@ -203,14 +203,3 @@ def test_batch_of_other_shapes_is_recorded_anew() -> None:
         sums.append(float(captured(Data(x=torch.full((size,), float(len(sums)), device='cuda')))))
     assert sums == [0.0, 6.0, 12.0, 18.0, 40.0, 50.0]
     assert calls == [3, 3, 3, 5]  # two as they come, and one for each recording
-
-
-def test_optimizers_keep_their_settings() -> None:
-    weight = [torch.nn.Parameter(torch.ones(3, device='cuda'))]
-    made = for_graphs(torch.optim.AdamW(weight, lr=0.3, betas=(0.8, 0.9), weight_decay=0.2, eps=1e-5))
-    assert type(made) is torch.optim.AdamW
-    group = made.param_groups[0]
-    assert (group['lr'], group['betas'], group['weight_decay'], group['eps']) == (0.3, (0.8, 0.9), 0.2, 1e-5)
-    assert group['fused'] and group['capturable']
-    plain = torch.optim.RMSprop(weight)
-    assert for_graphs(plain) is plain
