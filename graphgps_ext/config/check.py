@@ -128,7 +128,7 @@ def _local_branch(cfg: CfgNode) -> Iterator[str]:
             f'an estimator has no local branch, which would do what its attention weights are to show: '
             f'gt.local_gnn_type needs to be none, got {kind}'
         )
-    if edges == 'graph' and 'spex_neighbor' in (cfg.train.sampler, cfg.val.sampler):
+    if edges == 'graph' and {'spex_neighbor', 'spex_layerwise'} & {cfg.train.sampler, cfg.val.sampler}:
         yield (
             'gt.local_edges graph needs a full batch (train.sampler and val.sampler full_batch): '
             'mini-batches hold the sampled edges alone; set gt.local_edges sampled, or gt.local_gnn_type none'
@@ -205,8 +205,16 @@ def _stage_2(cfg: CfgNode) -> Iterator[str]:
 
 def _loop(cfg: CfgNode) -> Iterator[str]:
     samplers = {cfg.train.sampler, cfg.val.sampler}
-    if cfg.train.mode != 'spexphormer' and 'spex_neighbor' in samplers:
-        yield 'train.sampler and val.sampler spex_neighbor need train.mode spexphormer'
+    shared = cfg.train.sampler == 'spex_neighbor' and cfg.val.sampler in ('spex_neighbor', 'spex_layerwise')
+    if cfg.train.mode != 'spexphormer':
+        for sampler in sorted({'spex_neighbor', 'spex_layerwise'} & samplers):
+            key = 'train.sampler and val.sampler' if sampler == 'spex_neighbor' else 'val.sampler'
+            yield f'{key} {sampler} need{"" if "and" in key else "s"} train.mode spexphormer'
+    elif cfg.val.sampler == 'spex_layerwise' and cfg.gt.graph_norm:
+        yield (
+            "val.sampler spex_layerwise computes blocks of rows, whose mean is not the graph's: it needs "
+            'gt.graph_norm False (or val.sampler full_batch)'
+        )
     if cfg.train.eval_period > cfg.optim.max_epoch:
         yield (
             f'train.eval_period needs to be at most optim.max_epoch, or no epoch is evaluated: got '
@@ -214,10 +222,10 @@ def _loop(cfg: CfgNode) -> Iterator[str]:
         )
     if cfg.train.run_id == 'agg':
         yield 'train.run_id needs to be another name than agg, the folder of the aggregate'
-    if isinstance(cfg.devices, int) and cfg.devices > 1 and samplers != {'spex_neighbor'}:
+    if isinstance(cfg.devices, int) and cfg.devices > 1 and not shared:
         yield (
             f'devices needs to be 1 for a full batch or random parts, got {cfg.devices}: several devices '
-            f'share mini-batches (train.sampler and val.sampler spex_neighbor)'
+            f'share mini-batches (train.sampler spex_neighbor, val.sampler spex_neighbor or spex_layerwise)'
         )
     if not cfg.train.enable_ckpt:
         yield 'train.enable_ckpt needs to be True: the best epoch is reloaded from its checkpoint'

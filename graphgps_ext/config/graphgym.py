@@ -3,6 +3,7 @@
 from graphgps_ext.config.key import Limits
 
 SAMPLERS = ('full_batch', 'spex_neighbor', 'random_node')
+EVALUATIONS = (*SAMPLERS, 'spex_layerwise')
 ACCELERATORS = ('auto', 'cpu', 'cuda', 'gpu', 'mps')
 LARGEST_SEED = 2**32 - 1  # of Lightning's seed_everything
 LIMITS = {
@@ -24,7 +25,7 @@ LIMITS = {
     'train.batch_size': Limits(low=1, most=10**9),
     'train.eval_period': Limits(low=1, most=10**9),
     'train.ckpt_period': Limits(low=1, most=10**9),
-    'val.sampler': Limits(choices=SAMPLERS),
+    'val.sampler': Limits(choices=EVALUATIONS),
     'model.size_average': Limits(choices=('mean',)),
     'gnn.layers_pre_mp': Limits(low=0, most=100),
     'gnn.layers_mp': Limits(low=0, most=1000),

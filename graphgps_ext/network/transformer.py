@@ -22,6 +22,7 @@ from graphgps_ext.capabilities import Capabilities
 from graphgps_ext.layer.block import SparseTransformerBlock
 from graphgps_ext.layer.graphgym import build_block, chosen_norm, local_edges_of
 from graphgps_ext.layer.norm import allow_single_rows, build_norm
+from graphgps_ext.network.layerwise import outputs_by_layer
 from graphgps_ext.transform.batch import edge_attr_per_layer, layer_graphs
 
 SPARSE = Capabilities(gt_width=True, temperature=True)
@@ -89,16 +90,21 @@ class SparseTransformer(nn.Module):
         self.temperature = state['temperature']
 
     def forward(self, batch: Data) -> tuple[Tensor, Tensor]:
-        """A whole graph or a layered batch to (prediction [S, ·], label [S])."""
-        batch = self._encode(batch)
-        outputs = [batch.x]
-        for x, _ in self._run_layers(batch):
+        """A whole graph, a layered batch or draws layer by layer to (prediction [S, ·], label [S])."""
+        if 'draws' in batch:
+            batch = copy.copy(batch)
+            found = outputs_by_layer(self, batch)
+        else:
+            batch = self._encode(batch)
+            found = (x for x, _ in self._run_layers(batch))
+        outputs: list[Tensor] = []
+        for x in found:
             # Without jumping knowledge an output lives until the next one is there.
             outputs = [x] if self.jumping_knowledge is None else [*outputs, x]
         batch.x = outputs[-1]
         if self.jumping_knowledge is not None:
             num_seeds = len(batch.x)  # the nodes of a layer are the first of those of the layer before
-            batch.x = self.jumping_knowledge([x[:num_seeds] for x in outputs[1:]])
+            batch.x = self.jumping_knowledge([x[:num_seeds] for x in outputs])
         if self.norm_out is not None:
             batch.x = self.norm_out(batch.x)
         return self.post_mp(batch)

@@ -18,6 +18,7 @@ from torch_geometric.loader import RandomNodeLoader
 
 from graphgps_ext.loader.neighbor_loader import SparseNeighborLoader, full_batch, node_data
 from graphgps_ext.loader.prefetch import Loader, Prefetched
+from graphgps_ext.network.layerwise import LayerwiseDraws
 from graphgps_ext.sampling import SamplingPlan, signed, stream_key
 from graphgps_ext.transform.attention_graph import graph_share, kept_share
 from graphgps_ext.transform.batch import to_device, with_index_lists
@@ -221,7 +222,10 @@ class SampledLayers(Batches):
         return cfg.train.sampler == cfg.val.sampler == 'full_batch'
 
     def loader(self, purpose: int, number: int) -> Loader:
-        """Batches of training nodes, or of validation and test nodes; of all nodes with `full_batch`."""
+        """Batches of training nodes, or of validation and test nodes; of all nodes with `full_batch`.
+
+        With `spex_layerwise` all nodes are evaluated layer by layer.
+        """
         sampler = cfg.train.sampler if purpose == TRAINING else cfg.val.sampler
         if purpose == TRAINING:
             key = stream_key(cfg.seed, TRAINING, number // cfg.spex.resample_every)
@@ -234,6 +238,8 @@ class SampledLayers(Batches):
             if self.draws_late:
                 return OneBatch(lambda: self._undrawn(key))
             return OneBatch(lambda: full_batch(self.whole, self.plan, key, with_backward=with_backward))
+        if sampler == 'spex_layerwise':
+            return OneBatch(lambda: self._layerwise(key, purpose))
         seeds = mask.nonzero().flatten().cpu()
         if purpose == TRAINING:
             # The order of the seeds changes every epoch, also where draws are kept for several. It is made
@@ -259,6 +265,17 @@ class SampledLayers(Batches):
     def _undrawn(self, key: int) -> Data:
         batch = copy.copy(self.whole)
         batch.draw_key = torch.full((), signed(key), dtype=torch.int64, device=self.whole.x.device)
+        return batch
+
+    def _layerwise(self, key: int, purpose: int) -> Data:
+        rank, world_size = self.fabric.global_rank, self.fabric.world_size
+        batch = copy.copy(self.whole)
+        batch.batch_size = batch.num_nodes
+        batch.draws = LayerwiseDraws(self.plan, key, rank, world_size)
+        if purpose == EVALUATION and world_size > 1:  # each process has all predictions and counts some
+            for split in ('val', 'test'):
+                batch[f'{split}_mask'] = batch[f'{split}_mask'][rank::world_size]
+                batch.pop(f'{split}_known', None)  # a list for all of them
         return batch
 
     def drawn(self, batch: Data, *, with_backward: bool) -> Data:

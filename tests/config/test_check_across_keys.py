@@ -59,7 +59,7 @@ def test_networks_of_pyg_may_see_random_parts(graphgym_cfg: CfgNode, model: str,
             'full_graph',
             {'model.type': 'pyg_gcn', **RANDOM_PARTS, 'devices': 2},
             'devices needs to be 1 for a full batch or random parts, got 2: several devices share '
-            'mini-batches (train.sampler and val.sampler spex_neighbor)',
+            'mini-batches (train.sampler spex_neighbor, val.sampler spex_neighbor or spex_layerwise)',
         ),
         (
             'full_graph',
@@ -110,6 +110,17 @@ def test_networks_of_pyg_may_see_random_parts(graphgym_cfg: CfgNode, model: str,
             'spexphormer_estimator',
             {'val.sampler': 'spex_neighbor'},
             'train.sampler and val.sampler spex_neighbor need train.mode spexphormer',
+        ),
+        (
+            'full_graph',
+            {'val.sampler': 'spex_layerwise'},
+            'val.sampler spex_layerwise needs train.mode spexphormer',
+        ),
+        (
+            'spexphormer',
+            {'val.sampler': 'spex_layerwise', 'gt.batch_norm': False, 'gt.graph_norm': True},
+            "val.sampler spex_layerwise computes blocks of rows, whose mean is not the graph's: it needs "
+            'gt.graph_norm False (or val.sampler full_batch)',
         ),
         (
             'full_graph',

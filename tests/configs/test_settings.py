@@ -73,8 +73,8 @@ def test_spexphormer_has_the_published_settings(name: str) -> None:
     if batch_size is None:
         got[6] = None  # not read
     assert tuple(got) == stage_2
-    sampler = 'full_batch' if batch_size is None else 'spex_neighbor'
-    assert (flat['train.sampler'], flat['val.sampler']) == (sampler, sampler)
+    samplers = ('full_batch', 'full_batch') if batch_size is None else ('spex_neighbor', 'spex_layerwise')
+    assert (flat['train.sampler'], flat['val.sampler']) == samplers
     assert (flat['spex.strategy'], flat['spex.fill'], flat['spex.resample']) == ('weighted', 'mask', 'epoch')
     norms = (flat['gt.batch_norm'], flat['gt.graph_norm'], flat['gt.layer_norm'])
     assert norms == (name not in WITHOUT_NORM, False, False)

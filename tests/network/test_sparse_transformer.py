@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from yacs.config import CfgNode
 from graphgps_ext.loader import SparseNeighborLoader, load_graph
 from graphgps_ext.loader.neighbor_loader import full_batch, node_data
 from graphgps_ext.network import Estimator, SparseTransformer
+from graphgps_ext.network.layerwise import LayerwiseDraws
 from graphgps_ext.sampling import SamplingPlan
 
 KEY = 99
@@ -80,6 +82,43 @@ def test_mini_batches_predict_what_the_full_batch_predicts(small: CfgNode) -> No
         assert len(batch.n_id) < SIDE**2  # the receptive field is a part of the graph
         torch.testing.assert_close(pred, whole[seeds_of(batch)])
         assert torch.equal(true, data.y[seeds_of(batch)])
+
+
+LAYERWISE = {
+    'plain': {},
+    'virtual nodes': {'prep.num_virt_node': 2},
+    'all layers to the head': {'gt.jumping_knowledge': 'cat', 'gt.pre_norm': True},
+    'a local branch': {'gt.local_gnn_type': 'sage', 'gt.local_edges': 'sampled'},
+    'features of edges': {'prep.edge_attr': True},
+}
+
+
+@pytest.mark.parametrize('keys', LAYERWISE.values(), ids=LAYERWISE)
+@pytest.mark.parametrize('rows', [1, 20, SIDE**2, None])
+def test_layer_by_layer_predicts_what_the_full_batch_predicts(
+    small: CfgNode, tmp_path: Path, keys: dict[str, Any], rows: int | None
+) -> None:
+    for key, value in keys.items():
+        group, name = key.split('.')
+        small[group][name] = value
+    if small.prep.edge_attr:
+        rng = np.random.default_rng(0)
+        edge_index, x, y = rng.integers(0, 70, (2, 300)), rng.normal(size=(70, 7)), rng.integers(0, 3, 70)
+        edge_attr = rng.normal(size=(300, 4)).astype(np.float32)
+        np.savez(tmp_path / 'toy.npz', edge_index=edge_index, x=x, y=y, edge_attr=edge_attr)
+        small.dataset.format, small.dataset.path = 'file', str(tmp_path / 'toy.npz')
+        small.prep.undirected, small.dataset.edge_dim = False, 4
+    data = load(small)
+    plan, net = plan_of(data), network('spexphormer', 7)
+    wanted, true = net(full_batch(data, plan, KEY))
+    batch = node_data(data)
+    batch.batch_size, batch.draws = data.num_nodes, LayerwiseDraws(plan, KEY, rows=rows)
+    pred, labels = net(batch)
+    torch.testing.assert_close(pred, wanted, rtol=1e-5, atol=1e-6)
+    assert torch.equal(labels, true) and batch.x is data.x
+    other = copy.copy(batch)
+    other.draws = LayerwiseDraws(plan, KEY + 1, rows=rows)
+    assert not torch.allclose(net(other)[0], wanted, atol=1e-3)
 
 
 def test_batch_of_one_node_trains(small: CfgNode) -> None:

@@ -17,6 +17,7 @@ from torch_geometric.data import Data
 
 from graphgps_ext.loader import neighbor_loader
 from graphgps_ext.loader.neighbor_loader import full_batch
+from graphgps_ext.network import layerwise
 from graphgps_ext.sampling import SamplingPlan
 from graphgps_ext.train import batches, report
 
@@ -197,9 +198,13 @@ def auc(score: Tensor, true: Tensor) -> float:
     return float(((difference > 0) + 0.5 * (difference == 0)).double().mean())
 
 
-def test_evaluation_in_mini_batches_gives_what_the_full_batch_gives(stage_2) -> None:
+@pytest.mark.parametrize('sampler', ['spex_neighbor', 'spex_layerwise'])
+def test_evaluation_in_parts_gives_what_the_full_batch_gives(
+    stage_2, monkeypatch: pytest.MonkeyPatch, sampler: str
+) -> None:
+    monkeypatch.setattr(layerwise, 'BLOCK_BYTES', 32 * 8 * 6 * 50)  # some 50 of the 256 nodes at a time
     whole = stage_2(where='whole')
-    batches = stage_2({'val.sampler': 'spex_neighbor', 'train.batch_size': 25}, where='batches')
+    batches = stage_2({'val.sampler': sampler, 'train.batch_size': 25}, where='batches')
     assert runs.stats(whole, 'train')[-1]['loss'] == runs.stats(batches, 'train')[-1]['loss']
     for split in ('val', 'test'):
         for a, b in zip(runs.stats(whole, split), runs.stats(batches, split), strict=True):
