@@ -63,6 +63,11 @@ def load_config(cfg: CfgNode, path: str | Path, overrides: Sequence[str] = ()) -
     pairs = [*in_file, *overriding]
     counts = Counter(key for key, _ in in_file)
     problems = [f'{key} stands twice, in its group and with dots' for key in counts if counts[key] > 1]
+    problems += [
+        f'{key} is computed from the data and cannot be set'  # the config that a run has written has them
+        for key, _ in overriding
+        if key in known and key.startswith('share.')
+    ]
     problems += [problem for key, value in pairs if (problem := _problem(key, value, known))]
     if problems:
         # What else the file asks for may be wrong by itself.

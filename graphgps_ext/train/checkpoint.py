@@ -63,7 +63,12 @@ def read_checkpoint(path: Path, *, run: str) -> dict[str, Any]:
         raise DataError(
             f'{path} was written by another version of graphgps_ext, which this one cannot continue'
         )
-    if content.pop('check', None) != fingerprint(*_parts(content)):
+    wanted = content.pop('check', None)
+    try:
+        found = fingerprint(*_parts(content))
+    except (TypeError, RuntimeError):  # of tensors that are sparse or quantised, of a content within itself
+        raise DataError(f'{path} is damaged: its content is of another kind than was written') from None
+    if found != wanted:
         raise DataError(f'{path} is damaged: its content does not have its checksum')
     if content['run'] != run:
         raise OtherResultsError(f'{path} belongs to another run: other settings, data or attention scores')

@@ -68,8 +68,10 @@ def test_a_checked_config_takes_another_value(graphgym_cfg: CfgNode, tmp_path: P
     value, beside = TURNED[key]
     assert value != KEYS[key].default
     path = tmp_path / 'some.yaml'
-    path.write_text(BASE)
-    pairs = [str(part) for pair in {**beside, key: value}.items() for part in pair]
+    of_run = key.startswith('share.')  # in the config that a run has written, and nowhere else
+    path.write_text(f'{BASE}{key}: {value}\n' if of_run else BASE)
+    given = {} if of_run else {**beside, key: value}
+    pairs = [str(part) for pair in given.items() for part in pair]
     load_config(graphgym_cfg, path, pairs)
     assert dict(flatten(graphgym_cfg))[key] == value
 

@@ -97,6 +97,7 @@ def test_wrong_key_or_type_in_the_file_is_named(load, text: str, message: str) -
         (['gt.residual', 'yes'], "gt.residual needs bool, got str 'yes'"),
         (['gt.layers'], 'overrides need pairs of key and value, got gt.layers$'),
         (['gt.layers', '3', 'seed'], 'overrides need pairs of key and value, got gt.layers 3 seed$'),
+        (['share.dim_in', '7'], 'share.dim_in is computed from the data and cannot be set'),
         (['gt.layers', '3', '--repeat', '2'], '--repeat has to stand before the overrides'),
     ],
 )

@@ -22,7 +22,7 @@ QUICK = {'optim.max_epoch': 2, 'optim.num_warmup_epochs': 0, 'dataset.grid_side'
 SOME = {
     'gnn.dropout': 0.9, 'train.ckpt_clean': True, 'dataset.transductive': False, 'gnn.layers_mp': 3,
     'gnn.att_heads': 2, 'gt.beta': 0.5, 'gt.graph_weight': 0.25, 'optim.momentum': 0.5, 'optim.steps': [1],
-    'bn.eps': 0.5, 'prep.exp': False, 'prep.exp_seed': 3, 'share.dim_in': 7, 'dataset.split_index': 3,
+    'bn.eps': 0.5, 'prep.exp': False, 'prep.exp_seed': 3, 'dataset.split_index': 3,
     'dataset.path': 'x.npz', 'posenc_RWSE.walk_length': 3, 'spex.layer_degrees': [2], 'spex.fill': 'repeat',
     'spex.temperature_decay': 0.5, 'spex.temperature_min': 0.5, 'train.batch_size': 7, 'num_workers': 1,
     'optim.clip_grad_norm': False, 'optim.clip_grad_norm_value': 0.5, 'metric_agg': 'argmin', 'round': 5,

@@ -85,6 +85,29 @@ def test_objects_in_a_checkpoint_are_named_and_not_run(path: Path, legacy: bool)
     assert not sentinel.exists()
 
 
+def contains_itself() -> dict[str, Any]:
+    value: dict[str, Any] = {}
+    value['self'] = value
+    return value
+
+
+@pytest.mark.parametrize(
+    'value',
+    [
+        torch.ones(3).to_sparse(),
+        torch.ones(3, dtype=torch.bfloat16),
+        torch.ones(3, device='meta'),
+        contains_itself(),
+    ],
+    ids=['sparse', 'bfloat16', 'without content', 'within itself'],
+)
+def test_other_kinds_of_content_are_damage(path: Path, value: Any) -> None:
+    whole = torch.load(path, weights_only=True)
+    torch.save({**whole, 'state_dict': value}, path)
+    with pytest.raises(DataError, match='is damaged: its content is of another kind'):
+        read_checkpoint(path, run='this')
+
+
 @pytest.mark.parametrize('damage', [b'', b'not a checkpoint', b'PK\x03\x04' + bytes(100)])
 def test_other_files_are_refused(path: Path, damage: bytes) -> None:
     path.write_bytes(damage)
