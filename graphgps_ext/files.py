@@ -8,6 +8,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import platformdirs
+
+
+def cache_folder() -> Path:
+    """Where this package keeps what it can make again: $GRAPHGPS_EXT_CACHE, or the user's cache folder."""
+    return Path(os.environ.get('GRAPHGPS_EXT_CACHE') or platformdirs.user_cache_dir('graphgps_ext'))
+
 
 @contextmanager
 def written(path: Path) -> Iterator[Path]:

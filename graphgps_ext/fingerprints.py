@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import time
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
-import platformdirs
 from numpy.typing import NDArray
 from torch import Tensor
 
-from graphgps_ext.files import written
+from graphgps_ext.files import cache_folder, written
 
 # A file that changed so shortly before it was read may change once more within one tick of its clock.
 _SETTLED_SECONDS = 2.0
@@ -68,8 +66,7 @@ def remembered(
         since: when reading the files began, in seconds since the epoch, if that was before this call: files
             that have changed since are none of those remembered.
     """
-    folder = os.environ.get('GRAPHGPS_EXT_CACHE') or platformdirs.user_cache_dir('graphgps_ext')
-    place = Path(folder) / 'fingerprints' / f'{fingerprint(key)}.json'
+    place = cache_folder() / 'fingerprints' / f'{fingerprint(key)}.json'
     settled = (time.time() if since is None else since) - _SETTLED_SECONDS
     if not again and (found := _recall(place, key, settled)) is not None:
         return found

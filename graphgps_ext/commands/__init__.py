@@ -1,6 +1,6 @@
 """The commands: arguments and messages, nothing else.
 
-graphgps-ext train|benchmark|tune|analyze ...     as run/main.py, run/benchmark.py, run/tune.py, ...
+graphgps-ext train|benchmark|tune|analyze|cache ...     as run/main.py, run/benchmark.py, run/tune.py, ...
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ COMMANDS = {
     'benchmark': 'runs many configs, each with several seeds or splits, and prints one table',
     'tune': 'searches settings by the validation metric',
     'analyze': 'reports what the attention looks at',
+    'cache': 'lists or deletes the attention graphs kept on this machine',
 }
 
 

@@ -29,6 +29,17 @@ KEYS = {
         low=0,
         most=1000,
     ),
+    'prep.cache_dir': Key(
+        '',
+        'Folder in which attention graphs of large data sets are kept, each built once for all runs and '
+        "processes of a machine; empty: in the user's cache folder, or in $GRAPHGPS_EXT_CACHE.",
+        path=True,
+    ),
+    'prep.cache_gb': Key(
+        50.0,
+        'GB that kept attention graphs may take: those not used for the longest time go first; 0 keeps none.',
+        low=0,
+    ),
     'prep.edge_attr': Key(
         False, "Feed the data set's edge features to the attention as an additive term of the logits."
     ),

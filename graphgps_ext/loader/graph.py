@@ -15,12 +15,14 @@ from torch_geometric.graphgym.register import register_loader
 from yacs.config import CfgNode
 
 from graphgps_ext.errors import ConfigError
+from graphgps_ext.files import cache_folder
 from graphgps_ext.fingerprints import fingerprint, remembered
 from graphgps_ext.graph import PerLayer, graph_edges
 from graphgps_ext.loader.datasets import Source, load_data
 from graphgps_ext.loader.datasets.check import MASKS
+from graphgps_ext.loader.graph_store import kept
 from graphgps_ext.ops import with_transpose
-from graphgps_ext.transform.attention_graph import attention_graph
+from graphgps_ext.transform.attention_graph import AttentionGraph, attention_graph
 from graphgps_ext.transform.features import normalize_features, positional_encodings
 from graphgps_ext.transform.split import (
     Split,
@@ -32,6 +34,8 @@ from graphgps_ext.transform.split import (
 
 # To be raised with every change of a reader: what is remembered of the files is of what the older one read.
 READER_VERSION = 1
+# To be raised with every change of attention graphs: those kept are of the builder before.
+BUILDER_VERSION = 1
 
 
 class SingleGraph(InMemoryDataset):
@@ -74,27 +78,52 @@ def load_graph(format: str, name: str, dataset_dir: str) -> Data | None:
     data.x = make_features(data)
     split = choose_split(data)
     data.train_mask, data.val_mask, data.test_mask = split.train, split.val, split.test
-    made = attention_graph(
-        data.edge_index,
-        data.num_nodes,
-        edge_attr=data.edge_attr if cfg.prep.edge_attr else None,
-        undirected=cfg.prep.undirected,
-        expander=cfg.prep.exp,
-        expander_degree=cfg.prep.exp_deg,
-        expander_algorithm=cfg.prep.exp_algorithm,
-        expander_seed=cfg.prep.exp_seed,
-        self_loops=cfg.prep.add_self_loops,
-        num_virtual_nodes=cfg.prep.num_virt_node,
-    )
+    made = _attention_graph(data)
     # A network for message passing may have no such layer; its data are made from the graph all the same.
     num_layers = max(1, cfg.gnn.layers_mp if cfg.model.type == 'gnn' else cfg.gt.layers)
-    graph = with_transpose(made.neighbors, with_edge_id=made.edge_attr is not None)
+    graph = made.neighbors
     data.layers = PerLayer([graph] * num_layers)
     if made.edge_attr is not None:
         data.attention_edge_attr = PerLayer([made.edge_attr] * num_layers)
     if cfg.gt.local_gnn_type != 'none' and cfg.gt.local_edges == 'graph':
         data.local_edge_index = graph_edges(graph)
     return add_virtual_nodes(data, cfg.prep.num_virt_node) if cfg.prep.num_virt_node else data
+
+
+def _attention_graph(data: Data) -> AttentionGraph:
+    """The attention graph of the config, with its transpose; that of a large graph is kept on the disk."""
+    settings = {
+        'undirected': cfg.prep.undirected,
+        'expander': cfg.prep.exp,
+        'expander_degree': cfg.prep.exp_deg,
+        'expander_algorithm': cfg.prep.exp_algorithm,
+        'expander_seed': cfg.prep.exp_seed,
+        'self_loops': cfg.prep.add_self_loops,
+        'num_virtual_nodes': cfg.prep.num_virt_node,
+    }
+
+    def build() -> AttentionGraph:
+        edge_attr = data.edge_attr if cfg.prep.edge_attr else None
+        made = attention_graph(data.edge_index, data.num_nodes, edge_attr=edge_attr, **settings)
+        neighbors = with_transpose(made.neighbors, with_edge_id=made.edge_attr is not None)
+        return AttentionGraph(neighbors, made.edge_attr)
+
+    made_from = {
+        'edges': data.fingerprints['edges'],
+        'edge_features': data.fingerprints['edge_features'] if cfg.prep.edge_attr else None,
+        'num_nodes': data.num_nodes,
+        'builder': BUILDER_VERSION,
+        'torch': torch.__version__,  # whose random numbers the expander is drawn with
+        **settings,
+    }
+    return kept(
+        made_from,
+        build,
+        name=f'{cfg.dataset.format} {cfg.dataset.path or cfg.dataset.name}',
+        num_edges=data.num_edges + 2 * cfg.prep.exp_deg * cfg.prep.exp * data.num_nodes,
+        folder=Path(cfg.prep.cache_dir) if cfg.prep.cache_dir else cache_folder() / 'graphs',
+        most_bytes=1e9 * cfg.prep.cache_gb,
+    )
 
 
 def data_fingerprints(cfg: CfgNode) -> dict[str, str]:

@@ -37,7 +37,7 @@ PLACE_KEYS = (
     'dataset.dir', 'dataset.path', 'dataset.hash_again', 'dataset.edge_dim', 'spex.estimator',
     'train.overwrite', 'train.run_id', 'train.auto_resume', 'tensorboard_each_run', 'tensorboard_agg',
     'gpu_mem', 'params', 'share', 'run_multiple_splits', 'gt.attention_impl', 'train.cuda_graphs', 'view_emb',
-    'benchmark',
+    'benchmark', 'prep.cache_dir', 'prep.cache_gb',
 )  # fmt: skip
 # Which key points to what a fingerprint is of.
 _KEYS_OF_INPUTS = {

@@ -48,6 +48,7 @@ TURNED: dict[str, tuple[Any, dict[str, Any]]] = {
         'posenc_RWSE.walk_length': 1,
         'prep.undirected': False, 'prep.exp': False, 'prep.exp_deg': 1, 'prep.exp_algorithm': 'hamiltonian',
         'prep.exp_seed': 1, 'prep.add_self_loops': False, 'prep.num_virt_node': 1, 'prep.edge_attr': True,
+        'prep.cache_dir': 'graphs', 'prep.cache_gb': 1.0,
         'spex.logit_clamp': 8.0, 'spex.normalize_values': False, 'spex.temperature_decay': 1.0,
         'spex.temperature_min': 1.0, 'spex.temperature_hold': 0, 'spex.select_after_hold': True,
         'spex.estimator': 'stage-1', 'spex.estimator_seed': 0, 'spex.allow_fewer_layers': True,
