@@ -50,6 +50,7 @@ setup(
             'optuna>=5,<6',
             'pyarrow>=18',
             'pytest>=8',
+            'pytorch-lightning>=2.5',  # GraphGym's stock main needs it, which is to run our networks too
             'torchmetrics>=1.4',  # what the tests compare our metrics with
             'pytest-xdist>=3.6',
             'hypothesis>=6',

@@ -53,8 +53,9 @@ def side_by_side(
                 if code is None:
                     workers.stop([worker])
                 del running[name]
-                output = (folder / OUTPUT).read_text(encoding='utf-8', errors='replace')
-                yield name, code, output, took
+                output = folder / OUTPUT  # there is none of a process that was stopped as it began
+                text = output.read_text(encoding='utf-8', errors='replace') if output.exists() else ''
+                yield name, code, text, took
     finally:
         workers.stop([worker for worker, *_ in running.values()])
 
