@@ -12,6 +12,7 @@ import sys
 from collections.abc import Iterator
 from dataclasses import replace
 from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 import torch
@@ -32,8 +33,21 @@ needs_kernels = pytest.mark.skipif(not (ON_GPU or INTERPRETED), reason='runs in 
 @pytest.mark.skipif(ON_GPU or INTERPRETED, reason='the kernels run in this process')
 @pytest.mark.skipif(find_spec('triton') is None, reason='needs triton')
 def test_triton_kernels_pass_in_the_interpreter() -> None:
+    transposes = str(Path(__file__).with_name('test_transpose.py'))
     done = subprocess.run(
-        [sys.executable, '-m', 'pytest', '-q', '-x', '-p', 'no:cacheprovider', __file__],
+        [
+            sys.executable,
+            '-m',
+            'pytest',
+            '-q',
+            '-x',
+            '-p',
+            'no:cacheprovider',
+            '-k',
+            'triton',
+            __file__,
+            transposes,
+        ],
         env={**os.environ, 'TRITON_INTERPRET': '1'},
         capture_output=True,
         text=True,

@@ -7,9 +7,6 @@ defined: a run without a GPU repeats these tests in a process that has TRITON_IN
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-from importlib.util import find_spec
 
 import pytest
 import torch
@@ -23,27 +20,13 @@ INTERPRETED = os.environ.get('TRITON_INTERPRET') == '1'
 ON_GPU = torch.cuda.is_available() and not INTERPRETED
 
 
-@pytest.mark.slow
-@pytest.mark.skipif(ON_GPU or INTERPRETED, reason='the kernel runs in this process')
-@pytest.mark.skipif(find_spec('triton') is None, reason='needs triton')
-def test_triton_transposes_pass_in_the_interpreter() -> None:
-    done = subprocess.run(
-        [sys.executable, '-m', 'pytest', '-q', '-x', '-p', 'no:cacheprovider', '-k', 'triton', __file__],
-        env={**os.environ, 'TRITON_INTERPRET': '1'},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-
-
 def transposed(implementation: str, graph: Graph, num_types: int) -> OutNeighbors:
     """With edge ids, on the CPU."""
     arrays = (graph.num_sources, num_types)
     if implementation == 'numba':
         return transpose(graph.indptr, graph.source, graph.edge_type, *arrays, with_edge_id=True)
     if not (ON_GPU or INTERPRETED):
-        pytest.skip('runs in the interpreter instead')
+        pytest.skip('runs in the interpreter instead, see test_attention_triton.py')
     from graphgps_ext.ops.triton_transpose import transpose_triton
 
     graph = graph.to('cuda' if ON_GPU else 'cpu')

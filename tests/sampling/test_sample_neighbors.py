@@ -12,7 +12,7 @@ from graphgps_ext.sampling.neighbors_numba import draw_numba
 
 @pytest.mark.parametrize('fill', ['mask', 'repeat'])
 @pytest.mark.parametrize('strategy', ['weighted', 'uniform', 'top'])
-@pytest.mark.parametrize('degree', [1, 4, 40])
+@pytest.mark.parametrize('degree', [1, 4, 24])
 def test_rows_hold_distinct_drawable_edges_in_order_then_what_fill_says(
     implementation: str, strategy: str, fill: str, degree: int
 ):

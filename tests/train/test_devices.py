@@ -39,12 +39,12 @@ def steps(run_dir: Path) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize('sampler', ['spex_neighbor', 'spex_layerwise'])
-def test_two_processes_train_and_are_evaluated_as_one(tmp_path: Path, sampler: str) -> None:
-    repeat = 2 if sampler == 'spex_neighbor' else 1
+def test_two_processes_train_and_are_evaluated_as_one(tmp_path: Path) -> None:
     # Of 128 training nodes each process has 64, in two batches whose gradients are added up.
-    shared = {'devices': 2, 'val.sampler': sampler, 'train.batch_size': 32, 'optim.batch_accumulation': 2}
-    words = runs.arguments('spexphormer', tmp_path / 'two', {**KEYS, **shared}, '--repeat', str(repeat))
+    # They are evaluated layer by layer, each on its share of the rows.
+    shared = {'devices': 2, 'train.batch_size': 32, 'optim.batch_accumulation': 2}
+    shared |= {'val.sampler': 'spex_layerwise'}
+    words = runs.arguments('spexphormer', tmp_path / 'two', {**KEYS, **shared}, '--repeat', '2')
     done = subprocess.run([sys.executable, *words], capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     one = runs.run('spexphormer', tmp_path / 'one', {**KEYS, 'train.batch_size': 128}) / '0'
@@ -55,8 +55,7 @@ def test_two_processes_train_and_are_evaluated_as_one(tmp_path: Path, sampler: s
                 assert row[name] == pytest.approx(wanted[name], abs=1e-4)
     assert steps(two) == steps(one) == 3
     assert runs.summary(two)['test']['auc'] == pytest.approx(runs.summary(one)['test']['auc'], abs=1e-4)
-    for number in range(repeat):  # of the same two processes
-        assert runs.summary(two.with_name(str(number)))['seed'] == number
+    assert runs.summary(two.with_name('1'))['seed'] == 1  # the second run of the same two processes
     assert 'epoch 3/3' in (two / 'logging.log').read_text()
 
 
