@@ -16,31 +16,32 @@ from graphgps_ext.ops.numba_kernels import (
     Formula,
     Graph,
     Rows,
-    clamped,
-    drifts_of_head,
-    exp,
-    logits_of_head,
+    drifts_of_block,
+    logits_of_block,
     make_block,
     prefetch_rows,
     read_edges,
+    repeat_last,
+    steps,
     type_products,
 )
 from graphgps_ext.ops.numba_threads import kernel
-from graphgps_ext.ops.numba_vectors import add_weighted
+from graphgps_ext.ops.numba_vectors import add_product, add_sums, add_weighted, dots, gather, gradients
 
 
 @kernel(inline=True)
-def weight(logit, lse, clamp):
-    """A weight is at most 1: huge logits are rounded otherwise here than in the forward pass."""
-    x = clamped(logit, clamp) - lse
-    return exp(float32(0.0) if x > float32(0.0) else x)
+def run_of_type(tables, p, m):
+    """The end of the run of one type that begins at edge p."""
+    table = tables[p]
+    while p < m and tables[p] == table:
+        p += 1
+    return p
 
 
 @kernel(inline=True)
-def logit_gradient(logit, w, drift, delta, clamp):
-    """Gradient of the logit; zero where the clamp binds, NaN where the logit is NaN."""
-    g = w * (drift - delta)
-    return float32(0.0) if (logit > clamp or logit < -clamp) else g
+def clear(x, start, n):
+    for c in range(n):
+        x[start + uint64(c)] = float32(0.0)
 
 
 @kernel()
@@ -48,17 +49,24 @@ def backward_rows(
     first, last, graph, query, key, value, grad, formula, out, lse,
     delta, grad_query, grad_edge, grad_scale, grad_bias,
 ):  # fmt: skip
-    """Gradients of target rows first..last: the query's, the edges', this chunk's share of the tables'."""
+    """Gradients of target rows first..last: the query's, the edges', this chunk's share of the tables'.
+
+    `delta`, filled here for `backward_columns`, is minus output gradient . output.
+    """
     graph, formula = Graph(*graph), Formula(*formula)
     query, key, value, grad = Rows(*query), Rows(*key), Rows(*value), Rows(*grad)
     indptr, T = graph.indptr, graph.num_types
     H, C, scale = formula.H, formula.C, formula.scale
     d = H * C
     last_edge = indptr[last] - 1
-    block = make_block()
+    block = make_block(H)
     near, tables, edges, keys = block.near, block.tables, block.edges, key.flat
     logits, drifts = block.logits, block.drifts
+    lses = np.empty(BLOCK * H, np.float32)
+    row_lse, row_delta = np.empty(H, np.float32), np.empty(H, np.float32)
+    products, zeros = np.empty(4 * H, np.float32), np.zeros(H, np.float32)
     scaled = np.empty(T * d, np.float32)
+    used = np.zeros(T * H, np.bool_)
     part = np.empty(T * d, np.float32)
     part_bias = np.empty(T * H, np.float32)
     total = np.empty(d, np.float64)
@@ -70,55 +78,47 @@ def backward_rows(
         total[:] = 0.0
         if end > begin:
             type_products(scaled, query, i, graph, formula)
+            block.far[:4] = uint64(i * d)
+            dots(products, 4, 1, zeros, None, grad.flat, grad_start, None, uint64(0), out, block.far, H, C)
         for h in range(H):
-            x = float32(0.0)
-            if end > begin:
-                at = grad_start + uint64(h) * grad.head
-                for c in range(C):
-                    x += grad.flat[at + uint64(c)] * out[uint64(i * d + h * C + c)]
-            delta[i * H + h] = x
+            row_lse[h] = lse[i * H + h]
+            row_delta[h] = -products[4 * h] if end > begin else float32(0.0)
+            delta[i * H + h] = row_delta[h]
         for b in range(begin, end, BLOCK):
             n = min(BLOCK, end - b)
             m = read_edges(b, n, graph, key, value, formula, block)
             if graph.ahead:
-                prefetch_rows(b, n, last_edge, graph, key, H, C)
+                prefetch_rows(b, n, last_edge, graph, key, d)
             if m <= 0:
                 continue
-            part[:] = float32(0.0)
-            part_bias[:] = float32(0.0)
-            for h in range(H):
-                logits_of_head(h, m, scaled, key, formula, block)
-                if graph.ahead and h == 0:
-                    prefetch_rows(b, n, last_edge, graph, value, H, C)
-                drifts_of_head(h, m, grad, i, value, formula, block)
-                row_lse = lse[i * H + h]
-                row_delta = delta[i * H + h]
-                for p in range(m):
-                    x = logits[p]
-                    w = weight(x, row_lse, formula.clamp)
-                    drifts[p] = logit_gradient(x, w, drifts[p], row_delta, formula.clamp)
-                if grad_edge.size > 0:
-                    for p in range(m):
-                        grad_edge[uint64(edges[p] * H + h)] = drifts[p]
-                p = 0
-                while p < m:  # runs of one type
-                    table = tables[p]
-                    run = p
-                    share = float32(0.0)
-                    while p < m and tables[p] == table:
-                        share += drifts[p]
-                        p += 1
-                    part_bias[table + uint64(h)] += share
-                    at = (table + uint64(h)) * uint64(C)
-                    add_weighted(part, at, drifts, run, p, keys, uint64(h) * key.head, near, C)
-            for t in range(T):
+            step = steps(m)
+            logits_of_block(m, scaled, key, formula, block)
+            if graph.ahead:
+                prefetch_rows(b, n, last_edge, graph, value, d)
+            drifts_of_block(m, row_delta, None, grad, i, value, formula, block)
+            gather(lses, step, m, row_lse, None, H)
+            gradients(logits, drifts, lses, H * step, formula.clamp)
+            if grad_edge.size > 0:
                 for h in range(H):
-                    grad_bias[t * H + h] += part_bias[uint64(t * H + h)]
-                    start = query_start + uint64(h) * query.head
-                    for c in range(C):
-                        at = uint64((t * H + h) * C + c)
-                        total[uint64(h * C + c)] += scale[at] * part[at]
-                        grad_scale[at] += np.float64(query.flat[start + uint64(c)]) * part[at]
+                    for p in range(m):
+                        grad_edge[uint64(edges[p] * H + h)] = drifts[uint64(h * step + p)]
+            p = 0
+            while p < m:
+                run, p, table = p, run_of_type(tables, p, m), tables[p]
+                if not used[table]:
+                    used[table] = True
+                    clear(part, table * uint64(C), d)
+                    clear(part_bias, table, H)
+                add_weighted(part, table * uint64(C), drifts, step, run, p, keys, near, H, C)
+                add_sums(part_bias, table, drifts, step, run, p, H)
+            for t in range(T):
+                if used[t * H]:
+                    used[t * H] = False
+                    at = uint64(t * d)
+                    add_product(total, uint64(0), scale, at, part, at, d)
+                    add_product(grad_scale, at, query.flat, query_start, part, at, d)
+                    for h in range(H):
+                        grad_bias[t * H + h] += part_bias[uint64(t * H + h)]
         for c in range(d):
             grad_query[uint64(i * d + c)] = float32(total[uint64(c)])
 
@@ -134,16 +134,17 @@ def backward_columns(
     H, C, scale = formula.H, formula.C, formula.scale
     d = H * C
     last_edge = indptr[last] - 1
-    block = make_block()
+    block = make_block(H)
     near, far, tables, edges = block.near, block.far, block.tables, block.edges
     weights, drifts, queries, grads = block.logits, block.drifts, query.flat, grad.flat
-    lse_rows, delta_rows = Rows(lse, uint64(H), uint64(1)), Rows(delta, uint64(H), uint64(1))
-    nodes = np.empty(BLOCK, np.int64)
-    lses = np.empty(BLOCK, np.float32)
-    deltas = np.empty(BLOCK, np.float32)
+    lse_rows, delta_rows = Rows(lse, uint64(H)), Rows(delta, uint64(H))
+    nodes = np.empty(BLOCK, np.uint64)
+    lses = np.empty(BLOCK * H, np.float32)
     scaled = np.empty(T * d, np.float32)
+    used = np.zeros(T * H, np.bool_)
     part_key = np.empty(T * d, np.float32)
     part_value = np.empty(d, np.float32)
+    ones = np.ones(d, np.float32)
     total_key = np.empty(d, np.float64)
     total_value = np.empty(d, np.float64)
     for j in range(first, last):
@@ -157,46 +158,43 @@ def backward_columns(
             m = min(BLOCK, end - b)
             for p in range(m):  # not read_edges: a transpose has no empty slots, and was checked
                 i = int64(target[uint64(b + p)])
-                nodes[p] = i * H
+                nodes[p] = uint64(i) * uint64(H)
                 near[p] = uint64(i) * query.node
                 far[p] = uint64(i) * grad.node
                 tables[p] = uint64(edge_type[uint64(b + p)]) * uint64(H)
+            repeat_last(nodes, m)
+            repeat_last(near, m)
+            repeat_last(far, m)
+            repeat_last(tables, m)
             if graph.ahead:
-                prefetch_rows(b, m, last_edge, graph, query, H, C)
-                prefetch_rows(b, m, last_edge, graph, lse_rows, 1, 1)
-                prefetch_rows(b, m, last_edge, graph, delta_rows, 1, 1)
+                prefetch_rows(b, m, last_edge, graph, query, d)
+                prefetch_rows(b, m, last_edge, graph, lse_rows, 1)
+                prefetch_rows(b, m, last_edge, graph, delta_rows, 1)
             if formula.edge_bias.size > 0:
                 for p in range(m):
                     edges[p] = int64(edge_id[uint64(b + p)])
-            part_key[:] = float32(0.0)
-            part_value[:] = float32(0.0)
-            for h in range(H):
-                logits_of_head(h, m, scaled, query, formula, block)
-                if graph.ahead and h == 0:
-                    prefetch_rows(b, m, last_edge, graph, grad, H, C)
-                drifts_of_head(h, m, value, j, grad, formula, block)
-                for p in range(m):
-                    lses[p] = lse[uint64(nodes[p] + h)]
-                    deltas[p] = delta[uint64(nodes[p] + h)]
-                for p in range(m):
-                    x = weights[p]
-                    weights[p] = weight(x, lses[p], formula.clamp)
-                    drifts[p] = logit_gradient(x, weights[p], drifts[p], deltas[p], formula.clamp)
-                p = 0
-                while p < m:  # runs of one type
-                    table = tables[p]
-                    run = p
-                    while p < m and tables[p] == table:
-                        p += 1
-                    at = (table + uint64(h)) * uint64(C)
-                    add_weighted(part_key, at, drifts, run, p, queries, uint64(h) * query.head, near, C)
-                start = uint64(h) * grad.head
-                add_weighted(part_value, uint64(h * C), weights, 0, m, grads, start, far, C)
+            step = steps(m)
+            logits_of_block(m, scaled, query, formula, block)
+            if graph.ahead:
+                prefetch_rows(b, m, last_edge, graph, grad, d)
+            drifts_of_block(m, delta, nodes, value, j, grad, formula, block)
+            gather(lses, step, m, lse, nodes, H)
+            gradients(weights, drifts, lses, H * step, formula.clamp)
+            p = 0
+            while p < m:
+                run, p, table = p, run_of_type(tables, p, m), tables[p]
+                if not used[table]:
+                    used[table] = True
+                    clear(part_key, table * uint64(C), d)
+                add_weighted(part_key, table * uint64(C), drifts, step, run, p, queries, near, H, C)
             for t in range(T):
-                for c in range(d):
-                    total_key[uint64(c)] += scale[uint64(t * d + c)] * part_key[uint64(t * d + c)]
-            for c in range(d):
-                total_value[uint64(c)] += part_value[uint64(c)]
+                if used[t * H]:
+                    used[t * H] = False
+                    at = uint64(t * d)
+                    add_product(total_key, uint64(0), scale, at, part_key, at, d)
+            part_value[:] = float32(0.0)
+            add_weighted(part_value, uint64(0), weights, step, 0, m, grads, far, H, C)
+            add_product(total_value, uint64(0), part_value, uint64(0), ones, uint64(0), d)
         for c in range(d):
             grad_key[uint64(j * d + c)] = float32(total_key[uint64(c)])
             grad_value[uint64(j * d + c)] = float32(total_value[uint64(c)])
