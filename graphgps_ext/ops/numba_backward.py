@@ -19,6 +19,7 @@ from graphgps_ext.ops.numba_kernels import (
     drifts_of_block,
     logits_of_block,
     make_block,
+    make_scaled,
     prefetch_rows,
     read_edges,
     repeat_last,
@@ -65,10 +66,10 @@ def backward_rows(
     lses = np.empty(BLOCK * H, np.float32)
     row_lse, row_delta = np.empty(H, np.float32), np.empty(H, np.float32)
     products, zeros = np.empty(4 * H, np.float32), np.zeros(H, np.float32)
-    scaled = np.empty(T * d, np.float32)
-    used = np.zeros(T * H, np.bool_)
-    part = np.empty(T * d, np.float32)
-    part_bias = np.empty(T * H, np.float32)
+    scaled = make_scaled(T, formula)
+    width = d + H
+    used = np.zeros(T * width, np.bool_)
+    part = np.empty(T * width, np.float32)
     total = np.empty(d, np.float64)
     for i in range(first, last):
         begin = indptr[i]
@@ -79,7 +80,7 @@ def backward_rows(
         if end > begin:
             type_products(scaled, query, i, graph, formula)
             block.far[:4] = uint64(i * d)
-            dots(products, 4, 1, zeros, None, grad.flat, grad_start, None, uint64(0), out, block.far, H, C)
+            dots(products, 4, 1, zeros, uint64(0), None, grad.flat, grad_start, None, out, block.far, H, C)
         for h in range(H):
             row_lse[h] = lse[i * H + h]
             row_delta[h] = -products[4 * h] if end > begin else float32(0.0)
@@ -107,18 +108,18 @@ def backward_rows(
                 run, p, table = p, run_of_type(tables, p, m), tables[p]
                 if not used[table]:
                     used[table] = True
-                    clear(part, table * uint64(C), d)
-                    clear(part_bias, table, H)
-                add_weighted(part, table * uint64(C), drifts, step, run, p, keys, near, H, C)
-                add_sums(part_bias, table, drifts, step, run, p, H)
+                    clear(part, table, width)
+                add_weighted(part, table, drifts, step, run, p, keys, near, H, C)
+                add_sums(part, table + uint64(d), drifts, step, run, p, H)
             for t in range(T):
-                if used[t * H]:
-                    used[t * H] = False
+                table = uint64(t * width)
+                if used[table]:
+                    used[table] = False
                     at = uint64(t * d)
-                    add_product(total, uint64(0), scale, at, part, at, d)
-                    add_product(grad_scale, at, query.flat, query_start, part, at, d)
+                    add_product(total, uint64(0), scale, at, part, table, d)
+                    add_product(grad_scale, at, query.flat, query_start, part, table, d)
                     for h in range(H):
-                        grad_bias[t * H + h] += part_bias[uint64(t * H + h)]
+                        grad_bias[t * H + h] += part[table + uint64(d + h)]
         for c in range(d):
             grad_query[uint64(i * d + c)] = float32(total[uint64(c)])
 
@@ -140,9 +141,10 @@ def backward_columns(
     lse_rows, delta_rows = Rows(lse, uint64(H)), Rows(delta, uint64(H))
     nodes = np.empty(BLOCK, np.uint64)
     lses = np.empty(BLOCK * H, np.float32)
-    scaled = np.empty(T * d, np.float32)
-    used = np.zeros(T * H, np.bool_)
-    part_key = np.empty(T * d, np.float32)
+    scaled = make_scaled(T, formula)
+    width = d + H
+    used = np.zeros(T * width, np.bool_)
+    part_key = np.empty(T * width, np.float32)
     part_value = np.empty(d, np.float32)
     ones = np.ones(d, np.float32)
     total_key = np.empty(d, np.float64)
@@ -161,7 +163,7 @@ def backward_columns(
                 nodes[p] = uint64(i) * uint64(H)
                 near[p] = uint64(i) * query.node
                 far[p] = uint64(i) * grad.node
-                tables[p] = uint64(edge_type[uint64(b + p)]) * uint64(H)
+                tables[p] = uint64(edge_type[uint64(b + p)]) * uint64(width)
             repeat_last(nodes, m)
             repeat_last(near, m)
             repeat_last(far, m)
@@ -185,13 +187,13 @@ def backward_columns(
                 run, p, table = p, run_of_type(tables, p, m), tables[p]
                 if not used[table]:
                     used[table] = True
-                    clear(part_key, table * uint64(C), d)
-                add_weighted(part_key, table * uint64(C), drifts, step, run, p, queries, near, H, C)
+                    clear(part_key, table, d)
+                add_weighted(part_key, table, drifts, step, run, p, queries, near, H, C)
             for t in range(T):
-                if used[t * H]:
-                    used[t * H] = False
-                    at = uint64(t * d)
-                    add_product(total_key, uint64(0), scale, at, part_key, at, d)
+                table = uint64(t * width)
+                if used[table]:
+                    used[table] = False
+                    add_product(total_key, uint64(0), scale, uint64(t * d), part_key, table, d)
             part_value[:] = float32(0.0)
             add_weighted(part_value, uint64(0), weights, step, 0, m, grads, far, H, C)
             add_product(total_value, uint64(0), part_value, uint64(0), ones, uint64(0), d)

@@ -87,7 +87,7 @@ class Block(NamedTuple):
 
     near: np.ndarray  # where each edge's row begins in the first of the tensors read at the other end
     far: np.ndarray  # and in the second
-    tables: np.ndarray  # type * H
+    tables: np.ndarray  # and in what is kept by type: [T, H * C + H], the second part for biases
     edges: np.ndarray  # position of the edge bias
     logits: np.ndarray
     drifts: np.ndarray  # output gradient . value
@@ -112,12 +112,22 @@ def steps(m):
 
 
 @kernel(inline=True)
+def make_scaled(num_types, formula):
+    """Room for `type_products`, and the biases."""
+    H, d, bias = formula.H, formula.H * formula.C, formula.bias
+    scaled = np.empty(num_types * (d + H), np.float32)
+    for t in range(num_types):
+        for h in range(H):
+            scaled[t * (d + H) + d + h] = bias[t * H + h]
+    return scaled
+
+
+@kernel(inline=True)
 def type_products(scaled, x, i, graph, formula):
     """scaled[t] = x[i] * scale[t]: once per row and type instead of once per edge."""
-    d = formula.H * formula.C
+    H, d = formula.H, formula.H * formula.C
     for t in range(graph.num_types):
-        at = uint64(t * d)
-        multiply(scaled, at, x.flat, uint64(i) * x.node, formula.scale, at, d)
+        multiply(scaled, uint64(t * (d + H)), x.flat, uint64(i) * x.node, formula.scale, uint64(t * d), d)
 
 
 @kernel(inline=True)  # within the loop over edges it costs the forward pass of wide heads some 5 % more
@@ -149,7 +159,7 @@ def read_edges(first, m, graph, x, y, formula, block):
 
     Empty slots are left out, `edges` holds the positions of the rest. -1 if a node or type is out of range.
     """
-    other, edge_type, H = graph.other, graph.edge_type, formula.H
+    other, edge_type, width = graph.other, graph.edge_type, uint64(formula.H * (formula.C + 1))
     near, far, tables, edges = block.near, block.far, block.tables, block.edges
     low = high = low_kind = high_kind = int64(0)
     for p in range(m):
@@ -161,7 +171,7 @@ def read_edges(first, m, graph, x, y, formula, block):
         high_kind = max(high_kind, t)
         near[p] = uint64(j) * x.node
         far[p] = uint64(j) * y.node
-        tables[p] = uint64(t * H)
+        tables[p] = uint64(t) * width
         edges[p] = first + p
     bad = low < -1 or high >= graph.num_others or low_kind < 0 or high_kind >= graph.num_types
     used = -1 if bad else m
@@ -184,8 +194,7 @@ def logits_of_block(m, scaled, x, formula, block):
     """The logits of a block's edges, without the clamp: x . scaled[type of the edge] + biases."""
     H, C, step = formula.H, formula.C, steps(m)
     logits, tables, edges, edge_bias = block.logits, block.tables, block.edges, formula.edge_bias
-    bias, scale_step = formula.bias, uint64(C)
-    dots(logits, step, m, bias, tables, scaled, uint64(0), tables, scale_step, x.flat, block.near, H, C)
+    dots(logits, step, m, scaled, uint64(H * C), tables, scaled, uint64(0), tables, x.flat, block.near, H, C)
     if edge_bias.size > 0:
         for h in range(H):
             for p in range(m):
@@ -198,9 +207,8 @@ def drifts_of_block(m, starts, offsets, x, i, y, formula, block):
 
     They are added to starts[offsets[p]].
     """
-    H, C, start = formula.H, formula.C, uint64(i) * x.node
-    one = uint64(0)
-    dots(block.drifts, steps(m), m, starts, offsets, x.flat, start, None, one, y.flat, block.far, H, C)
+    H, C, start, zero = formula.H, formula.C, uint64(i) * x.node, uint64(0)
+    dots(block.drifts, steps(m), m, starts, zero, offsets, x.flat, start, None, y.flat, block.far, H, C)
 
 
 @kernel()
@@ -217,7 +225,7 @@ def forward(first, last, graph, query, key, value, formula, out, lse, weights):
     last_edge = indptr[last] - 1
     block = make_block(H)
     edges, far, logits, values = block.edges, block.far, block.logits, value.flat
-    scaled = np.empty(graph.num_types * d, np.float32)
+    scaled = make_scaled(graph.num_types, formula)
     ones = np.ones(d, np.float32)
     part = np.empty(d, np.float32)
     total = np.empty(d, np.float64)

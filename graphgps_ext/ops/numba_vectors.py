@@ -176,7 +176,8 @@ def _offsets_of_four(builder: Any, offsets: Any, p: Any) -> list[Any]:
 
 
 def _rows_of_four(builder: Any, x: Any, starts: list[Any], shift: Any, width: int = 1) -> list[Any]:
-    return [_load(builder, x, builder.add(start, shift), width) for start in starts]
+    shifted = builder.gep(x, [shift])  # first: the processor adds `start` by itself
+    return [_load(builder, shifted, start, width) for start in starts]
 
 
 @intrinsic
@@ -197,27 +198,26 @@ def _gather(
 
 @intrinsic
 def _dots(
-    typing_context: Any, result: Any, step: Any, m: Any, x: Any, x_offsets: Any,
-    a: Any, a_start: Any, a_offsets: Any, a_factor: Any, b: Any, b_offsets: Any, H: Any, C: Any,
+    typing_context: Any, result: Any, step: Any, m: Any, x: Any, x_start: Any, x_offsets: Any,
+    a: Any, a_start: Any, a_offsets: Any, b: Any, b_offsets: Any, H: Any, C: Any,
 ) -> Any:  # fmt: skip
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         arguments = _arguments(context, builder, signature, args)
-        result, step, m, x, x_offsets, a, a_start, a_offsets, a_factor, b, b_offsets, H, C = arguments
+        result, step, m, x, x_start, x_offsets, a, a_start, a_offsets, b, b_offsets, H, C = arguments
+        x = builder.gep(x, [x_start])
 
         def body(at: Any, width: int) -> None:
-            a_begin = builder.add(a_start, at)
+            a_begin, b_begin = builder.gep(a, [builder.add(a_start, at)]), builder.gep(b, [at])
             first = builder.icmp_signed('==', at, _INT64(0))
             with cgutils.for_range_slice(builder, _INT64(0), m, _INT64(4), _INT64) as (p, _):
                 x_rows, a_rows, b_rows = (
                     _offsets_of_four(builder, offsets, p) for offsets in (x_offsets, a_offsets, b_offsets)
                 )
-                a_rows = [builder.add(builder.mul(row, a_factor), a_begin) for row in a_rows]
-                b_rows = [builder.add(row, at) for row in b_rows]
                 with cgutils.for_range(builder, H, intp=_INT64) as head:
                     shift = builder.mul(head.index, C)
                     pairs = zip(
-                        _rows_of_four(builder, a, a_rows, shift, width),
-                        _rows_of_four(builder, b, b_rows, shift, width),
+                        _rows_of_four(builder, a_begin, a_rows, shift, width),
+                        _rows_of_four(builder, b_begin, b_rows, shift, width),
                         strict=True,
                     )
                     products = [builder.fmul(*pair, flags=_FLAGS) for pair in pairs]
@@ -237,8 +237,8 @@ def _dots(
         return context.get_dummy_value()
 
     return types.void(
-        result, types.int64, types.int64, x, x_offsets,
-        a, types.uint64, a_offsets, types.uint64, b, b_offsets, types.int64, types.int64,
+        result, types.int64, types.int64, x, types.uint64, x_offsets,
+        a, types.uint64, a_offsets, b, b_offsets, types.int64, types.int64,
     ), codegen  # fmt: skip
 
 
@@ -448,8 +448,8 @@ def _prefetch(typing_context: Any, array: Any, index: Any) -> Any:
 # 0..C. Offsets may be None: all 0.
 # result[h * step + p] = x[offsets[p] + h]
 gather: Any = _gather
-# result[h * step + p] = x[x_offsets[p] + h] + sum over c of
-#     a[a_start + a_factor * a_offsets[p] + h * C + c] * b[b_offsets[p] + h * C + c]
+# result[h * step + p] = x[x_start + x_offsets[p] + h] + sum over c of
+#     a[a_start + a_offsets[p] + h * C + c] * b[b_offsets[p] + h * C + c]
 dots: Any = _dots
 # total[start + h] += sum over p in first..last of w[h * step + p]
 add_sums: Any = _add_sums
