@@ -27,7 +27,7 @@ from graphgps_ext.ops.numba_kernels import (
     type_products,
 )
 from graphgps_ext.ops.numba_threads import kernel
-from graphgps_ext.ops.numba_vectors import add_product, add_sums, add_weighted, dots, gather, gradients
+from graphgps_ext.ops.numba_vectors import add_product, add_weighted, dots, gather, gradients
 
 
 @kernel(inline=True)
@@ -109,8 +109,7 @@ def backward_rows(
                 if not used[table]:
                     used[table] = True
                     clear(part, table, width)
-                add_weighted(part, table, drifts, step, run, p, keys, near, H, C)
-                add_sums(part, table + uint64(d), drifts, step, run, p, H)
+                add_weighted(part, table, table + uint64(d), drifts, step, run, p, keys, near, H, C)
             for t in range(T):
                 table = uint64(t * width)
                 if used[table]:
@@ -188,14 +187,14 @@ def backward_columns(
                 if not used[table]:
                     used[table] = True
                     clear(part_key, table, d)
-                add_weighted(part_key, table, drifts, step, run, p, queries, near, H, C)
+                add_weighted(part_key, table, None, drifts, step, run, p, queries, near, H, C)
             for t in range(T):
                 table = uint64(t * width)
                 if used[table]:
                     used[table] = False
                     add_product(total_key, uint64(0), scale, uint64(t * d), part_key, table, d)
             part_value[:] = float32(0.0)
-            add_weighted(part_value, uint64(0), weights, step, 0, m, grads, far, H, C)
+            add_weighted(part_value, uint64(0), None, weights, step, 0, m, grads, far, H, C)
             add_product(total_value, uint64(0), part_value, uint64(0), ones, uint64(0), d)
         for c in range(d):
             grad_key[uint64(j * d + c)] = float32(total_key[uint64(c)])

@@ -271,7 +271,7 @@ def forward(first, last, graph, query, key, value, formula, out, lse, weights):
                 top[h] = new_top
                 mass[h] += exponentials(logits, h * step, m, new_top)
             part[:] = float32(0.0)
-            add_weighted(part, uint64(0), logits, step, 0, m, values, far, H, C)
+            add_weighted(part, uint64(0), None, logits, step, 0, m, values, far, H, C)
             add_product(total, uint64(0), part, uint64(0), ones, uint64(0), d)
         for h in range(H):
             empty = mass[h] == 0.0

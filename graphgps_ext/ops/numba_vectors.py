@@ -62,6 +62,13 @@ def _like(x: Any, value: float) -> Any:
     return ir.Constant(x.type, value if count is None else [value] * count)
 
 
+def _zero(place: Any) -> Any:
+    """The zero, a vector or not, that can be stored there."""
+    kind = place.type.pointee
+    count = getattr(kind, 'count', None)
+    return ir.Constant(kind, 0.0 if count is None else [0.0] * count)
+
+
 def _shuffle(builder: Any, x: Any, y: Any, lanes: list[int]) -> Any:
     return builder.shuffle_vector(x, y, ir.Constant(ir.VectorType(_INT32, len(lanes)), lanes))
 
@@ -244,76 +251,59 @@ def _dots(
 
 @intrinsic
 def _add_weighted(
-    typing_context: Any, total: Any, start: Any, w: Any, step: Any, first: Any, last: Any,
+    typing_context: Any, total: Any, start: Any, sums_start: Any, w: Any, step: Any, first: Any, last: Any,
     b: Any, offsets: Any, H: Any, C: Any,
 ) -> Any:  # fmt: skip
     def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        total, start, w, step, first, last, b, offsets, H, C = _arguments(context, builder, signature, args)
+        arguments = _arguments(context, builder, signature, args)
+        total, start, sums_start, w, step, first, last, b, offsets, H, C = arguments
         odd = builder.and_(builder.sub(last, first), _INT64(1))
         whole = builder.sub(last, odd)
 
         def body(at: Any, width: int) -> None:
-            zero = ir.Constant(_FLOAT, 0.0)
-            if width > 1:
-                zero = ir.Constant(ir.VectorType(_FLOAT, width), [0.0] * width)
+            row_type = _FLOAT if width == 1 else ir.VectorType(_FLOAT, width)
             # Two sums which take edges in turn: one would wait for its own last addition.
-            sums = [cgutils.alloca_once_value(builder, zero) for _ in range(2)]
+            sums = [
+                tuple(cgutils.alloca_once(builder, kind) for kind in (row_type, _FLOAT)) for _ in range(2)
+            ]
             with cgutils.for_range(builder, H, intp=_INT64) as head:
                 shift = builder.add(builder.mul(head.index, C), at)
                 w_start = builder.mul(head.index, step)
-                for place in sums:
-                    builder.store(zero, place)
+                for place in (*sums[0], *sums[1]):
+                    builder.store(_zero(place), place)
 
-                def add_edge(p: Any, place: Any) -> None:
+                def add(place: Any, x: Any) -> None:
+                    builder.store(builder.fadd(builder.load(place), x, flags=_FLAGS), place)
+
+                def add_edge(p: Any, places: tuple[Any, Any]) -> None:
                     offset = builder.load(builder.gep(offsets, [p]))
                     row = _load(builder, b, builder.add(offset, shift), width)
-                    weight = _spread(builder, _load(builder, w, builder.add(w_start, p)), width)
-                    term = builder.fmul(weight, row, flags=_FLAGS)
-                    builder.store(builder.fadd(builder.load(place), term, flags=_FLAGS), place)
+                    weight = _load(builder, w, builder.add(w_start, p))
+                    add(places[0], builder.fmul(_spread(builder, weight, width), row, flags=_FLAGS))
+                    add(places[1], weight)
 
                 with cgutils.for_range_slice(builder, first, whole, _INT64(2), _INT64) as (p, _):
                     add_edge(p, sums[0])
                     add_edge(builder.add(p, _INT64(1)), sums[1])
                 with builder.if_then(builder.icmp_signed('!=', odd, _INT64(0))):
                     add_edge(whole, sums[0])
-                both = builder.fadd(builder.load(sums[0]), builder.load(sums[1]), flags=_FLAGS)
-                to = builder.add(start, shift)
-                both = builder.fadd(_load(builder, total, to, width), both, flags=_FLAGS)
-                _store(builder, both, total, to, width)
+                def add_both(places: tuple[Any, Any], to: Any, width: int) -> None:
+                    both = builder.fadd(*(builder.load(place) for place in places), flags=_FLAGS)
+                    _store(builder, builder.fadd(_load(builder, total, to, width), both, flags=_FLAGS), total, to, width)
+
+                rows, weights = zip(*sums, strict=True)
+                add_both(rows, builder.add(start, shift), width)
+                if sums_start is not None:
+                    with builder.if_then(builder.icmp_signed('==', at, _INT64(0))):
+                        add_both(weights, builder.add(sums_start, head.index), 1)
 
         _each_vector(builder, C, body)
         return context.get_dummy_value()
 
     return types.void(
-        total, types.uint64, w, types.int64, types.int64, types.int64, b, offsets, types.int64, types.int64
+        total, types.uint64, sums_start, w, types.int64, types.int64, types.int64,
+        b, offsets, types.int64, types.int64,
     ), codegen  # fmt: skip
-
-
-@intrinsic
-def _add_sums(
-    typing_context: Any, total: Any, start: Any, w: Any, step: Any, first: Any, last: Any, H: Any,
-) -> Any:  # fmt: skip
-    def codegen(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        total, start, w, step, first, last, H = _arguments(context, builder, signature, args)
-
-        def add(x: Any, y: Any) -> Any:
-            return builder.fadd(x, y, flags=_FLAGS)
-
-        zero = ir.Constant(_EIGHT, [0.0] * STEP)
-        some = cgutils.alloca_once_value(builder, zero)
-        with cgutils.for_range(builder, H, intp=_INT64) as head:
-            builder.store(zero, some)
-            begin = builder.mul(head.index, step)
-            with cgutils.for_range_slice(builder, first, last, _INT64(STEP), _INT64) as (p, _):
-                x = _load(builder, w, builder.add(begin, p), STEP)
-                x = _first_lanes(builder, x, builder.sub(last, p), 0.0)
-                builder.store(add(builder.load(some), x), some)
-            place = builder.add(start, head.index)
-            _store(builder, add(_load(builder, total, place), _reduced(builder, builder.load(some), add)), total, place)
-        return context.get_dummy_value()
-
-    index = types.int64
-    return types.void(total, types.uint64, w, index, index, index, index), codegen
 
 
 @intrinsic
@@ -451,9 +441,8 @@ gather: Any = _gather
 # result[h * step + p] = x[x_start + x_offsets[p] + h] + sum over c of
 #     a[a_start + a_offsets[p] + h * C + c] * b[b_offsets[p] + h * C + c]
 dots: Any = _dots
-# total[start + h] += sum over p in first..last of w[h * step + p]
-add_sums: Any = _add_sums
 # total[start + h * C + c] += sum over p in first..last of w[h * step + p] * b[offsets[p] + h * C + c]
+# total[sums_start + h] += sum over p in first..last of w[h * step + p], if sums_start is not None
 add_weighted: Any = _add_weighted
 # result[start + k] = a[a_start + k] * b[b_start + k], k in 0..n
 multiply: Any = _multiply
