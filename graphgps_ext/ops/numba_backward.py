@@ -16,6 +16,7 @@ from graphgps_ext.ops.numba_kernels import (
     Formula,
     Graph,
     Rows,
+    clear,
     drifts_of_block,
     logits_of_block,
     make_block,
@@ -27,7 +28,7 @@ from graphgps_ext.ops.numba_kernels import (
     type_products,
 )
 from graphgps_ext.ops.numba_threads import kernel
-from graphgps_ext.ops.numba_vectors import add_product, add_weighted, dots, gather, gradients
+from graphgps_ext.ops.numba_vectors import add_product, add_weighted, dots, gather, gradients, multiply
 
 
 @kernel(inline=True)
@@ -40,9 +41,10 @@ def run_of_type(tables, p, m):
 
 
 @kernel(inline=True)
-def clear(x, start, n):
-    for c in range(n):
-        x[start + uint64(c)] = float32(0.0)
+def flush(total, share):
+    for k in range(share.size):
+        total[k] += share[k]
+        share[k] = float32(0.0)
 
 
 @kernel()
@@ -70,13 +72,20 @@ def backward_rows(
     width = d + H
     used = np.zeros(T * width, np.bool_)
     part = np.empty(T * width, np.float32)
+    # The scales' gradient is summed in float32 over as many edges as a block has at most.
+    share = np.zeros(T * d, np.float32)
+    shared = 0
+    row, ones = np.empty(d, np.float32), np.ones(d, np.float32)
     total = np.empty(d, np.float64)
     for i in range(first, last):
         begin = indptr[i]
         end = indptr[i + 1]
         query_start = uint64(i) * query.node
         grad_start = uint64(i) * grad.node
-        total[:] = 0.0
+        long = end - begin > BLOCK
+        if long:
+            clear(total, uint64(0), d)
+        clear(row, uint64(0), d)
         if end > begin:
             type_products(scaled, query, i, graph, formula)
             block.far[:4] = uint64(i * d)
@@ -110,17 +119,27 @@ def backward_rows(
                     used[table] = True
                     clear(part, table, width)
                 add_weighted(part, table, table + uint64(d), drifts, step, run, p, keys, near, H, C)
+            if shared + m > BLOCK:
+                flush(grad_scale, share)
+                shared = 0
+            shared += m
             for t in range(T):
                 table = uint64(t * width)
                 if used[table]:
                     used[table] = False
                     at = uint64(t * d)
-                    add_product(total, uint64(0), scale, at, part, table, d)
-                    add_product(grad_scale, at, query.flat, query_start, part, table, d)
+                    add_product(row, uint64(0), scale, at, part, table, d)
+                    add_product(share, at, query.flat, query_start, part, table, d)
                     for h in range(H):
                         grad_bias[t * H + h] += part[table + uint64(d + h)]
-        for c in range(d):
-            grad_query[uint64(i * d + c)] = float32(total[uint64(c)])
+            if long:
+                add_product(total, uint64(0), row, uint64(0), ones, uint64(0), d)
+                clear(row, uint64(0), d)
+        if long:
+            for c in range(d):
+                row[uint64(c)] = float32(total[uint64(c)])
+        multiply(grad_query, uint64(i * d), row, uint64(0), ones, uint64(0), d)
+    flush(grad_scale, share)
 
 
 @kernel()
@@ -144,15 +163,19 @@ def backward_columns(
     width = d + H
     used = np.zeros(T * width, np.bool_)
     part_key = np.empty(T * width, np.float32)
-    part_value = np.empty(d, np.float32)
+    row_key, row_value = np.empty(d, np.float32), np.empty(d, np.float32)
     ones = np.ones(d, np.float32)
     total_key = np.empty(d, np.float64)
     total_value = np.empty(d, np.float64)
     for j in range(first, last):
         begin = indptr[j]
         end = indptr[j + 1]
-        total_key[:] = 0.0
-        total_value[:] = 0.0
+        long = end - begin > BLOCK
+        if long:
+            clear(total_key, uint64(0), d)
+            clear(total_value, uint64(0), d)
+        clear(row_key, uint64(0), d)
+        clear(row_value, uint64(0), d)
         if end > begin:
             type_products(scaled, key, j, graph, formula)
         for b in range(begin, end, BLOCK):
@@ -192,10 +215,16 @@ def backward_columns(
                 table = uint64(t * width)
                 if used[table]:
                     used[table] = False
-                    add_product(total_key, uint64(0), scale, uint64(t * d), part_key, table, d)
-            part_value[:] = float32(0.0)
-            add_weighted(part_value, uint64(0), None, weights, step, 0, m, grads, far, H, C)
-            add_product(total_value, uint64(0), part_value, uint64(0), ones, uint64(0), d)
-        for c in range(d):
-            grad_key[uint64(j * d + c)] = float32(total_key[uint64(c)])
-            grad_value[uint64(j * d + c)] = float32(total_value[uint64(c)])
+                    add_product(row_key, uint64(0), scale, uint64(t * d), part_key, table, d)
+            add_weighted(row_value, uint64(0), None, weights, step, 0, m, grads, far, H, C)
+            if long:
+                add_product(total_key, uint64(0), row_key, uint64(0), ones, uint64(0), d)
+                add_product(total_value, uint64(0), row_value, uint64(0), ones, uint64(0), d)
+                clear(row_key, uint64(0), d)
+                clear(row_value, uint64(0), d)
+        if long:
+            for c in range(d):
+                row_key[uint64(c)] = float32(total_key[uint64(c)])
+                row_value[uint64(c)] = float32(total_value[uint64(c)])
+        multiply(grad_key, uint64(j * d), row_key, uint64(0), ones, uint64(0), d)
+        multiply(grad_value, uint64(j * d), row_value, uint64(0), ones, uint64(0), d)

@@ -190,6 +190,12 @@ def read_edges(first, m, graph, x, y, formula, block):
 
 
 @kernel(inline=True)
+def clear(x, start, n):
+    for c in range(n):
+        x[start + uint64(c)] = 0
+
+
+@kernel(inline=True)
 def logits_of_block(m, scaled, x, formula, block):
     """The logits of a block's edges, without the clamp: x . scaled[type of the edge] + biases."""
     H, C, step = formula.H, formula.C, steps(m)
@@ -227,14 +233,17 @@ def forward(first, last, graph, query, key, value, formula, out, lse, weights):
     edges, far, logits, values = block.edges, block.far, block.logits, value.flat
     scaled = make_scaled(graph.num_types, formula)
     ones = np.ones(d, np.float32)
-    part = np.empty(d, np.float32)
+    row = np.empty(d, np.float32)
     total = np.empty(d, np.float64)
     top = np.empty(H, np.float32)
     mass = np.empty(H, np.float64)
     for i in range(first, last):
         begin = indptr[i]
         end = indptr[i + 1]
-        total[:] = 0.0
+        long = end - begin > BLOCK
+        if long:
+            clear(total, uint64(0), d)
+        clear(row, uint64(0), d)
         top[:] = -np.inf
         mass[:] = 0.0
         if end > begin:
@@ -270,15 +279,19 @@ def forward(first, last, graph, query, key, value, formula, out, lse, weights):
                         total[uint64(c)] *= shrink
                 top[h] = new_top
                 mass[h] += exponentials(logits, h * step, m, new_top)
-            part[:] = float32(0.0)
-            add_weighted(part, uint64(0), None, logits, step, 0, m, values, far, H, C)
-            add_product(total, uint64(0), part, uint64(0), ones, uint64(0), d)
+            add_weighted(row, uint64(0), None, logits, step, 0, m, values, far, H, C)
+            if long:
+                add_product(total, uint64(0), row, uint64(0), ones, uint64(0), d)
+                clear(row, uint64(0), d)
+        if long:
+            for c in range(d):
+                row[uint64(c)] = float32(total[uint64(c)])
         for h in range(H):
             empty = mass[h] == 0.0
-            inverse = 0.0 if empty else 1.0 / mass[h]
+            inverse = float32(0.0 if empty else 1.0 / mass[h])
             lse[i * H + h] = float32(0.0) if empty else top[h] + np.log(float32(mass[h]))
             for c in range(h * C, (h + 1) * C):
-                out[uint64(i * d + c)] = float32(total[uint64(c)] * inverse)
+                out[uint64(i * d + c)] = row[uint64(c)] * inverse
         if weights.size > 0:
             for e in range(begin, end):
                 for h in range(H):

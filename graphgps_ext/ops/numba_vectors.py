@@ -336,9 +336,10 @@ def _add_product(
             place = builder.add(start, at)
             sum_ = _load(builder, total, place, width)
             x, y = (
-                builder.fpext(_load(builder, z, builder.add(z_start, at), width), sum_.type)
-                for z, z_start in ((a, a_start), (b, b_start))
+                _load(builder, z, builder.add(z_start, at), width) for z, z_start in ((a, a_start), (b, b_start))
             )
+            if x.type != sum_.type:
+                x, y = builder.fpext(x, sum_.type), builder.fpext(y, sum_.type)
             _store(builder, builder.fadd(sum_, builder.fmul(x, y, flags=_FLAGS), flags=_FLAGS), total, place, width)
 
         _each_vector(builder, n, body)
