@@ -1,15 +1,15 @@
 """The attention operator's inner loops for the CPU, compiled by numba.
 
 All arrays are flat, so that one compiled version serves every stride: x[i, h, c] stands at
-`x.flat[i * x.node + h * x.head + c]`. Offsets are uint64: numba would wrap a signed index around, which keeps
+`x.flat[i * x.node + h * C + c]`. Offsets are uint64: numba would wrap a signed index around, which keeps
 LLVM from vectorising. A row is handled in blocks of edges: sums run in float32 inside a block and in float64
-across blocks, so a row of a million edges is as accurate as one of ten.
+across blocks, so a row of a million edges is as accurate as one of ten. Most rows are one block, which gets
+by without the float64 sums.
 
 What travels together is a named tuple. Two habits keep that free of cost: kernels are called with plain
 tuples, which they name themselves (numba takes 0.5 us to find out the type of a named one, at each call), and
 read arrays out of a tuple before their loops, or in functions with one exit (elsewhere numba counts
-references at run time). Helpers are inlined by LLVM; those that call `dots` by numba, or the optimiser would
-see them twice and order the sums over wide heads anew.
+references at run time). Helpers are inlined by LLVM.
 """
 
 from __future__ import annotations
