@@ -28,7 +28,9 @@ STEP = 8
 _FLOAT, _INT32, _INT64 = ir.FloatType(), ir.IntType(32), ir.IntType(64)
 _EIGHT = ir.VectorType(_FLOAT, STEP)
 _FLAGS = ('reassoc', 'contract', 'nsz', 'arcp')
-_WIDTHS = {64: True, 16: True, 8: False, 4: False, 1: True}  # and whether there may be several of them
+# And whether there may be several of them. Where nothing is kept in registers fewer take less compiling.
+_WIDTHS = {64: True, 16: True, 8: False, 4: False, 1: True}
+_FEW_WIDTHS = {16: True, 4: True, 1: True}
 
 
 def _arguments(context: Any, builder: Any, signature: Any, args: Any) -> list[Any]:
@@ -159,10 +161,12 @@ def _exp(builder: Any, x: Any) -> Any:
     return builder.select(builder.fcmp_ordered('<', x, _like(x, -87.0)), _like(x, 0.0), result)
 
 
-def _each_vector(builder: Any, n: Any, body: Callable[[Any, int], None]) -> None:
+def _each_vector(
+    builder: Any, n: Any, body: Callable[[Any, int], None], widths: dict[int, bool] = _WIDTHS
+) -> None:
     """Call body(at, width) for vectors that cover 0..n."""
     at = cgutils.alloca_once_value(builder, _INT64(0))
-    for width, several in _WIDTHS.items():
+    for width, several in widths.items():
         test, inside, after = (
             builder.append_basic_block(f'{part}{width}') for part in ('test', 'in', 'after')
         )
@@ -322,7 +326,7 @@ def _multiply(
             y = _load(builder, b, builder.add(b_start, at), width)
             _store(builder, builder.fmul(x, y), result, builder.add(start, at), width)
 
-        _each_vector(builder, n, body)
+        _each_vector(builder, n, body, _FEW_WIDTHS)
         return context.get_dummy_value()
 
     at = types.uint64
@@ -346,7 +350,7 @@ def _add_product(
             after = builder.fadd(before, builder.fmul(x, y, flags=_FLAGS), flags=_FLAGS)
             _store(builder, after, total, place, width)
 
-        _each_vector(builder, n, body)
+        _each_vector(builder, n, body, _FEW_WIDTHS)
         return context.get_dummy_value()
 
     at = types.uint64
