@@ -34,12 +34,11 @@ CACHED_ROWS = 2**17
 
 
 def _rows(x: Tensor) -> tuple[Any, ...]:
-    x = x.detach()
-    if x.stride(2) != 1 and x.shape[2] > 1:
+    x = x.detach().flatten(1)  # a copy only where the C of a head or the heads of a row lie apart
+    if x.stride(1) != 1 and x.shape[1] > 1:
         x = x.contiguous()
-    extent = 1 + sum((n - 1) * s for n, s in zip(x.shape, x.stride(), strict=True)) if x.numel() else 0
-    flat = x.as_strided((extent,), (1,), x.storage_offset()).numpy()
-    return tuple(Rows(flat, np.uint64(x.stride(0)), np.uint64(x.stride(1))))
+    extent = (x.shape[0] - 1) * x.stride(0) + x.shape[1] if x.numel() else 0
+    return tuple(Rows(x.as_strided((extent,), (1,), x.storage_offset()).numpy(), np.uint64(x.stride(0))))
 
 
 def _chunks(indptr: np.ndarray, width: int) -> list[int]:

@@ -1,15 +1,15 @@
 """The attention operator's inner loops for the CPU, compiled by numba.
 
 All arrays are flat, so that one compiled version serves every stride: x[i, h, c] stands at
-`x.flat[i * x.node + h * x.head + c]`. Offsets are uint64: numba would wrap a signed index around, which keeps
+`x.flat[i * x.node + h * C + c]`. Offsets are uint64: numba would wrap a signed index around, which keeps
 LLVM from vectorising. A row is handled in blocks of edges: sums run in float32 inside a block and in float64
-across blocks, so a row of a million edges is as accurate as one of ten.
+across blocks, so a row of a million edges is as accurate as one of ten. Most rows are one block, which gets
+by without the float64 sums.
 
 What travels together is a named tuple. Two habits keep that free of cost: kernels are called with plain
 tuples, which they name themselves (numba takes 0.5 us to find out the type of a named one, at each call), and
 read arrays out of a tuple before their loops, or in functions with one exit (elsewhere numba counts
-references at run time). Helpers are inlined by LLVM; those that call `dots` by numba, or the optimiser would
-see them twice and order the sums over wide heads anew.
+references at run time). Helpers are inlined by LLVM.
 """
 
 from __future__ import annotations
@@ -17,10 +17,20 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from numba import float32, int32, int64, njit, uint64
+from numba import float32, int64, uint64
 
-from graphgps_ext.ops.numba_threads import FASTMATH, kernel
-from graphgps_ext.ops.numba_vectors import add_weighted, dots, prefetch
+from graphgps_ext.ops.numba_threads import kernel
+from graphgps_ext.ops.numba_vectors import (
+    STEP,
+    add_product,
+    add_weighted,
+    dots,
+    exp,
+    exponentials,
+    largest,
+    multiply,
+    prefetch,
+)
 
 # How the numbers here and in `numba_impl` were measured: forward and backward on one thread (chunks: on two
 # as well) of a machine that did other work too, several settings in turn in one process, the best time of
@@ -34,40 +44,13 @@ BLOCK = 256
 # with 8.
 AHEAD = 16
 LINE = 16  # floats per cache line
-PAD = 16  # loops over the edges of a block run to a multiple of this: no remainder
-
-
-@kernel(fastmath={'contract'}, inline=True)  # reassociation would fold the rounding trick away
-def exp(x):
-    """exp of a float32 x <= 88 to 1.03 units in the last place, vectorisable; 0 below -87; NaN stays NaN.
-
-    Method and coefficients are those of `expf` in S. L. Moshier's Cephes library (single/expf.c):
-    exp(x) = 2^n exp(r) with n = round(x / log 2), where log 2 = 0.693359375 - 2.12194440e-4, and
-    exp(r) = 1 + r + r^2 p(r) for |r| <= log(2) / 2. Rounding is done by adding 1.5 * 2^23: the last bits of
-    the sum are n, ready to become the exponent.
-    """
-    shifted = x * float32(1.44269504) + float32(12582912.0)  # 1 / log 2 and 1.5 * 2^23
-    power = shifted - float32(12582912.0)
-    r = x - power * float32(0.693359375)
-    r = r + power * float32(2.12194440e-4)
-    p = float32(1.9875691500e-4)
-    p = p * r + float32(1.3981999507e-3)
-    p = p * r + float32(8.3334519073e-3)
-    p = p * r + float32(4.1665795894e-2)
-    p = p * r + float32(1.6666665459e-1)
-    p = p * r + float32(5.0000001201e-1)
-    p = p * r * r + r + float32(1.0)
-    exponent = (np.float32(shifted).view(np.int32) - int32(0x4B400000) + int32(127)) << int32(23)
-    result = p * np.int32(exponent).view(np.float32)
-    return float32(0.0) if x < float32(-87.0) else result
 
 
 class Rows(NamedTuple):
-    """A tensor [*, H, C] with contiguous channels and its steps from node to node and from head to head."""
+    """A tensor [*, H, C] with contiguous rows, and its step from node to node."""
 
     flat: np.ndarray
     node: np.uint64
-    head: np.uint64
 
 
 class Graph(NamedTuple):
@@ -100,83 +83,74 @@ class Formula(NamedTuple):
 
 
 class Block(NamedTuple):
-    """Scratch for the edges of a block."""
+    """Scratch for the edges of a block; the last two head by head, as `numba_vectors` has it."""
 
     near: np.ndarray  # where each edge's row begins in the first of the tensors read at the other end
     far: np.ndarray  # and in the second
-    tables: np.ndarray  # type * H
+    tables: np.ndarray  # and in what is kept by type: [T, H * C + H], the second part for biases
     edges: np.ndarray  # position of the edge bias
     logits: np.ndarray
     drifts: np.ndarray  # output gradient . value
-    zeros: np.ndarray
 
 
 @kernel(inline=True)
-def make_block():
+def make_block(H):
     return Block(
         near=np.empty(BLOCK, np.uint64),
         far=np.empty(BLOCK, np.uint64),
         tables=np.empty(BLOCK, np.uint64),
         edges=np.empty(BLOCK, np.int64),
-        logits=np.empty(BLOCK, np.float32),
-        drifts=np.empty(BLOCK, np.float32),
-        zeros=np.zeros(BLOCK, np.uint64),
+        logits=np.empty(BLOCK * H, np.float32),
+        drifts=np.empty(BLOCK * H, np.float32),
     )
+
+
+@kernel(inline=True)
+def steps(m):
+    """The distance between heads for m edges: `step` in `numba_vectors`."""
+    return (m + STEP - 1) // STEP * STEP
+
+
+@kernel(inline=True)
+def make_scaled(num_types, formula):
+    """Room for `type_products`, and the biases."""
+    H, d, bias = formula.H, formula.H * formula.C, formula.bias
+    scaled = np.empty(num_types * (d + H), np.float32)
+    for t in range(num_types):
+        for h in range(H):
+            scaled[t * (d + H) + d + h] = bias[t * H + h]
+    return scaled
 
 
 @kernel(inline=True)
 def type_products(scaled, x, i, graph, formula):
     """scaled[t] = x[i] * scale[t]: once per row and type instead of once per edge."""
-    H, C = formula.H, formula.C
+    H, d = formula.H, formula.H * formula.C
     for t in range(graph.num_types):
-        for h in range(H):
-            at = uint64((t * H + h) * C)
-            start = uint64(i) * x.node + uint64(h) * x.head
-            for c in range(C):
-                scaled[at + uint64(c)] = x.flat[start + uint64(c)] * formula.scale[at + uint64(c)]
-
-
-@kernel(fastmath=FASTMATH | {'nnan'}, inline=True)  # a NaN may be lost here: it comes back through exp
-def largest(x, m):
-    top = float32(-np.inf)
-    for p in range(m):
-        top = max(top, x[p])
-    return top
-
-
-@kernel(inline=True)
-def softmax_weights(logits, m, top):
-    """Turn logits into exp(logit - top); their sum."""
-    mass = 0.0
-    for p in range(m):
-        w = exp(logits[p] - top)
-        logits[p] = w
-        mass += w
-    return mass
-
-
-@kernel(inline=True)
-def clamped(x, clamp):
-    """x between -clamp and clamp; a NaN stays."""
-    x = clamp if x > clamp else x
-    return -clamp if x < -clamp else x
+        multiply(scaled, uint64(t * (d + H)), x.flat, uint64(i) * x.node, formula.scale, uint64(t * d), d)
 
 
 @kernel(inline=True)  # within the loop over edges it costs the forward pass of wide heads some 5 % more
-def prefetch_row(x, j, H, C):
-    for h in range(H):
-        for c in range(0, C, LINE):
-            prefetch(x.flat, uint64(j) * x.node + uint64(h) * x.head + uint64(c))
+def prefetch_row(x, j, d):
+    for c in range(0, d, LINE):
+        prefetch(x.flat, uint64(j) * x.node + uint64(c))
 
 
 @kernel(inline=True)
-def prefetch_rows(first, m, last_edge, graph, x, H, C):
+def prefetch_rows(first, m, last_edge, graph, x, d):
     """Ask for the rows of x of the edges which come AHEAD of first..first + m."""
     other = graph.other
     for e in range(first, first + m):
         j = int64(other[min(e + AHEAD, last_edge)])
         if j >= 0:
-            prefetch_row(x, j, H, C)
+            prefetch_row(x, j, d)
+
+
+@kernel(inline=True)
+def repeat_last(offsets, m):
+    """Vectors of four edges read a row for each: beyond the last edge its own again."""
+    for p in range(m, (m + 3) // 4 * 4):
+        offsets[p] = offsets[m - 1]
 
 
 @kernel(inline=True)
@@ -185,7 +159,7 @@ def read_edges(first, m, graph, x, y, formula, block):
 
     Empty slots are left out, `edges` holds the positions of the rest. -1 if a node or type is out of range.
     """
-    other, edge_type, H = graph.other, graph.edge_type, formula.H
+    other, edge_type, width = graph.other, graph.edge_type, uint64(formula.H * (formula.C + 1))
     near, far, tables, edges = block.near, block.far, block.tables, block.edges
     low = high = low_kind = high_kind = int64(0)
     for p in range(m):
@@ -197,7 +171,7 @@ def read_edges(first, m, graph, x, y, formula, block):
         high_kind = max(high_kind, t)
         near[p] = uint64(j) * x.node
         far[p] = uint64(j) * y.node
-        tables[p] = uint64(t * H)
+        tables[p] = uint64(t) * width
         edges[p] = first + p
     bad = low < -1 or high >= graph.num_others or low_kind < 0 or high_kind >= graph.num_types
     used = -1 if bad else m
@@ -209,34 +183,38 @@ def read_edges(first, m, graph, x, y, formula, block):
             tables[used] = tables[p]
             edges[used] = edges[p]
             used += int64(other[uint64(first + p)]) >= 0
+    repeat_last(near, used)
+    repeat_last(far, used)
+    repeat_last(tables, used)
     return used
 
 
 @kernel(inline=True)
-def add_biases(h, m, formula, block):
-    """Add the bias of each edge's type and its own."""
-    logits, tables, edges = block.logits, block.tables, block.edges
-    H, bias, edge_bias = formula.H, formula.bias, formula.edge_bias
-    for p in range(m):
-        logits[p] += bias[tables[p] + uint64(h)]
-    if edge_bias.size > 0:
-        for p in range(m):
-            logits[p] += edge_bias[uint64(edges[p] * H + h)]
+def clear(x, start, n):
+    for c in range(n):
+        x[start + uint64(c)] = 0
 
 
-@njit(inline='always')
-def logits_of_head(h, m, scaled, x, formula, block):
+@kernel(inline=True)
+def logits_of_block(m, scaled, x, formula, block):
     """The logits of a block's edges, without the clamp: x . scaled[type of the edge] + biases."""
-    C, start = formula.C, uint64(h) * x.head
-    dots(block.logits, m, scaled, uint64(h * C), block.tables, uint64(C), x.flat, start, block.near, C)
-    add_biases(h, m, formula, block)
+    H, C, step = formula.H, formula.C, steps(m)
+    logits, tables, edges, edge_bias = block.logits, block.tables, block.edges, formula.edge_bias
+    dots(logits, step, m, scaled, uint64(H * C), tables, scaled, uint64(0), tables, x.flat, block.near, H, C)
+    if edge_bias.size > 0:
+        for h in range(H):
+            for p in range(m):
+                logits[uint64(h * step + p)] += edge_bias[uint64(edges[p] * H + h)]
 
 
-@njit(inline='always')
-def drifts_of_head(h, m, x, i, y, formula, block):
-    """output gradient . value of a block's edges: row i of the one, x, times their rows of the other, y."""
-    start, y_start = uint64(i) * x.node + uint64(h) * x.head, uint64(h) * y.head
-    dots(block.drifts, m, x.flat, start, block.zeros, uint64(0), y.flat, y_start, block.far, formula.C)
+@kernel(inline=True)
+def drifts_of_block(m, starts, offsets, x, i, y, formula, block):
+    """output gradient . value of a block's edges: row i of the one, x, times their rows of the other, y.
+
+    They are added to starts[offsets[p]].
+    """
+    H, C, start, zero = formula.H, formula.C, uint64(i) * x.node, uint64(0)
+    dots(block.drifts, steps(m), m, starts, zero, offsets, x.flat, start, None, y.flat, block.far, H, C)
 
 
 @kernel()
@@ -251,17 +229,21 @@ def forward(first, last, graph, query, key, value, formula, out, lse, weights):
     H, C, clamp = formula.H, formula.C, formula.clamp
     d = H * C
     last_edge = indptr[last] - 1
-    block = make_block()
+    block = make_block(H)
     edges, far, logits, values = block.edges, block.far, block.logits, value.flat
-    scaled = np.empty(graph.num_types * d, np.float32)
-    part = np.empty(C, np.float32)
+    scaled = make_scaled(graph.num_types, formula)
+    ones = np.ones(d, np.float32)
+    row = np.empty(d, np.float32)
     total = np.empty(d, np.float64)
     top = np.empty(H, np.float32)
     mass = np.empty(H, np.float64)
     for i in range(first, last):
         begin = indptr[i]
         end = indptr[i + 1]
-        total[:] = 0.0
+        long = end - begin > BLOCK
+        if long:
+            clear(total, uint64(0), d)
+        clear(row, uint64(0), d)
         top[:] = -np.inf
         mass[:] = 0.0
         if end > begin:
@@ -272,38 +254,44 @@ def forward(first, last, graph, query, key, value, formula, out, lse, weights):
             if m < 0:
                 return False
             if graph.ahead:
-                prefetch_rows(b, n, last_edge, graph, key, H, C)
-            padded = (m + PAD - 1) // PAD * PAD
+                prefetch_rows(b, n, last_edge, graph, key, d)
+            step = steps(m)
+            logits_of_block(m, scaled, key, formula, block)
+            if clamp < np.inf:
+                for p in range(H * step):
+                    x = clamp if logits[p] > clamp else logits[p]  # a NaN stays
+                    logits[p] = -clamp if x < -clamp else x
+            if weights.size > 0:
+                for h in range(H):
+                    for p in range(m):
+                        weights[uint64(edges[p] * H + h)] = logits[uint64(h * step + p)]
+            if graph.ahead:
+                prefetch_rows(b, n, last_edge, graph, value, d)
             for h in range(H):
-                logits_of_head(h, m, scaled, key, formula, block)
-                for p in range(m, padded):
-                    logits[p] = -np.inf
-                if clamp < np.inf:
-                    for p in range(m):
-                        logits[p] = clamped(logits[p], clamp)
-                if weights.size > 0:
-                    for p in range(m):
-                        weights[uint64(edges[p] * H + h)] = logits[p]
                 # The soft-max goes on from the blocks before: what they summed shrinks to the new maximum.
-                new_top = max(top[h], largest(logits, padded))
+                new_top = max(top[h], largest(logits, h * step, m))
                 if new_top == -np.inf:  # empty slots only; exp(-inf + inf) would be NaN
                     new_top = float32(0.0)
-                shrink = exp(top[h] - new_top)
-                mass[h] = mass[h] * shrink + softmax_weights(logits, padded, new_top)
+                if b > begin:
+                    shrink = exp(top[h] - new_top)
+                    mass[h] *= shrink
+                    for c in range(h * C, (h + 1) * C):
+                        total[uint64(c)] *= shrink
                 top[h] = new_top
-                if graph.ahead and h == 0:
-                    prefetch_rows(b, n, last_edge, graph, value, H, C)
-                for c in range(C):
-                    part[c] = float32(0.0)
-                add_weighted(part, uint64(0), logits, 0, m, values, uint64(h) * value.head, far, C)
-                for c in range(C):
-                    total[h * C + c] = total[h * C + c] * shrink + part[c]
+                mass[h] += exponentials(logits, h * step, m, new_top)
+            add_weighted(row, uint64(0), None, logits, step, 0, m, values, far, H, C)
+            if long:
+                add_product(total, uint64(0), row, uint64(0), ones, uint64(0), d)
+                clear(row, uint64(0), d)
+        if long:
+            for c in range(d):
+                row[uint64(c)] = float32(total[uint64(c)])
         for h in range(H):
             empty = mass[h] == 0.0
-            inverse = 0.0 if empty else 1.0 / mass[h]
+            inverse = float32(0.0 if empty else 1.0 / mass[h])
             lse[i * H + h] = float32(0.0) if empty else top[h] + np.log(float32(mass[h]))
             for c in range(h * C, (h + 1) * C):
-                out[uint64(i * d + c)] = float32(total[uint64(c)] * inverse)
+                out[uint64(i * d + c)] = row[uint64(c)] * inverse
         if weights.size > 0:
             for e in range(begin, end):
                 for h in range(H):
