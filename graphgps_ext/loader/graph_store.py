@@ -235,8 +235,8 @@ def _read(place: Path, text: str) -> AttentionGraph | None:
             content['num_sources'],
             OutNeighbors(*out),  # type: ignore[arg-type]
         )
-    except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
-        logging.info(f'the attention graph kept in {place} is made anew: {error}')
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        logging.info(f'the attention graph kept in {place} is not as it was written, and is made anew')
         return None
     with suppress(OSError):
         (place / USED).touch()
